@@ -1,0 +1,174 @@
+"""The only door to an object: find it by what people call it, and check the right, in one step.
+
+Features register two things here and nothing else: how an id of theirs leads to a session and a visibility
+(`@guards`), and how a name people say leads to an id (`@resolves`). What an actor may not know of is NotFound, in the
+same words as what does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+import sqlalchemy as sa
+
+from hub.core.database import metadata
+from hub.core.errors import NotAllowed, NotFound
+from hub.core.ids import looks_like_id
+from hub.core.roles import Allowed, Decision, Refused, SessionRole, Standing, Visibility, decide
+
+if TYPE_CHECKING:
+    from hub.core.context import Actor, Scope
+
+# What incident response froze: nothing can be done to it but by the hub itself.
+frozen = sa.Table(
+    "frozen",
+    metadata,
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
+
+class Guarded(msgspec.Struct, frozen=True):
+    """What access needs to know of an object to decide."""
+
+    session_id: str | None
+    owner_id: str | None = None
+    visibility: Visibility = "session"
+
+
+Guard = Callable[[sa.Connection, str], Guarded | None]
+Resolver = Callable[["Scope", str], str | None]
+RoleOf = Callable[["Scope", "Actor", str], SessionRole | None]
+
+GUARDS: dict[str, Guard] = {}
+RESOLVERS: dict[str, Resolver] = {}
+_role_of: list[RoleOf] = []
+_default_session: list[Callable[[Scope], str | None]] = []
+
+
+def guards(kind: str) -> Callable[[Guard], Guard]:
+    """Register how an object of this kind leads to its session, owner and visibility."""
+
+    def register(guard: Guard) -> Guard:
+        GUARDS[kind] = guard
+        return guard
+
+    return register
+
+
+def resolves(kind: str) -> Callable[[Resolver], Resolver]:
+    """Register how a name people say for this kind leads to an id (ids themselves need no resolver)."""
+
+    def register(resolver: Resolver) -> Resolver:
+        RESOLVERS[kind] = resolver
+        return resolver
+
+    return register
+
+
+def gives_roles(role_of: RoleOf) -> RoleOf:
+    """Register who looks up the grants: the sessions feature."""
+    _role_of[:] = [role_of]
+    return role_of
+
+
+def gives_default_session(find: Callable[[Scope], str | None]) -> Callable[[Scope], str | None]:
+    """Register what `session_id: null` means for an actor: their personal session."""
+    _default_session[:] = [find]
+    return find
+
+
+class Access:
+    """The rights of one actor in one unit of work."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._roles: dict[str, SessionRole | None] = {}
+        self.checked: set[str] = set()
+
+    def hub(self, permission: str) -> None:
+        """Check a right that concerns no session. Raises NotAllowed."""
+        self.checked.add(permission)
+        if self._is_hub_itself():
+            return
+        decision = decide(self._standing(None, None), permission, None)
+        if isinstance(decision, Refused):
+            raise NotAllowed(f"not allowed: {decision.reason}", permission=permission)
+
+    def session(self, ref: str | None, permission: str) -> str:
+        """The id of the session `ref` names (None: the actor's own), if the actor may do this in it."""
+        if ref is None:
+            found = _default_session[0](self._scope)
+            if found is None:
+                raise NotFound(
+                    "no session was named and you have none of your own", hint="name one with `session_id`, or sign in"
+                )
+            ref = found
+        return self.find("session", ref, permission)
+
+    def find(self, kind: str, ref: str, permission: str) -> str:
+        """The id of the object `ref` names, if the actor may do this to it. Raises NotFound or NotAllowed."""
+        self.checked.add(permission)
+        object_id = ref if looks_like_id(ref) else None
+        if object_id is None and kind in RESOLVERS:
+            object_id = RESOLVERS[kind](self._scope, ref)
+        if object_id is None:
+            raise self._no_such(kind, ref)
+        decision = self.explain(kind, object_id, permission)
+        if isinstance(decision, Refused):
+            if decision.known:
+                raise NotAllowed(f"you may not do this to {kind} {ref[:100]}: {decision.reason}", permission=permission)
+            raise self._no_such(kind, ref)
+        if not self._is_hub_itself() and not permission.endswith((":read", ":join")):
+            self._refuse_frozen(kind, object_id)
+        return object_id
+
+    def explain(self, kind: str, object_id: str, permission: str) -> Decision:
+        """The decision and its reason, without raising."""
+        guarded = GUARDS[kind](self._scope.conn, object_id)
+        if guarded is None:
+            return Refused("there is no such thing", known=False)
+        if self._is_hub_itself():
+            return Allowed("the hub itself")
+        return decide(self._standing(guarded.session_id, guarded.owner_id), permission, guarded.visibility)
+
+    def may(self, session_id: str, permission: str) -> bool:
+        """Whether the actor has this right in a session; for pages that hide what would be refused."""
+        return isinstance(self.explain("session", session_id, permission), Allowed)
+
+    def role(self, session_id: str) -> SessionRole | None:
+        """The actor's role in a session, looked up once."""
+        if session_id not in self._roles:
+            self._roles[session_id] = _role_of[0](self._scope, self._scope.actor, session_id)
+        return self._roles[session_id]
+
+    def forget_roles(self) -> None:
+        """Look roles up again, because this very action changed them."""
+        self._roles.clear()
+
+    def _standing(self, session_id: str | None, owner_id: str | None) -> Standing:
+        actor = self._scope.actor
+        return Standing(
+            hub_role=actor.hub_role,
+            session_role=self.role(session_id) if session_id else None,
+            is_owner=owner_id is not None and owner_id == actor.id,
+            by_link=actor.kind == "link",
+            scopes=actor.scopes,
+        )
+
+    def _is_hub_itself(self) -> bool:
+        return self._scope.actor.kind == "system"
+
+    def _refuse_frozen(self, kind: str, object_id: str) -> None:
+        row = self._scope.execute(
+            sa.select(frozen.c.reason).where(frozen.c.kind == kind, frozen.c.id == object_id)
+        ).first()
+        if row is not None:
+            raise NotAllowed(f"this {kind} is frozen: {row.reason}", code="frozen")
+
+    @staticmethod
+    def _no_such(kind: str, ref: str) -> NotFound:
+        return NotFound(f"there is no {kind} {ref[:100]!r} that you may see", code=f"{kind}_not_found")

@@ -1,0 +1,165 @@
+"""Who may do what: one table, one pure function.
+
+A permission is `noun:verb`. A person stands towards an object by the role they hold in its session, by their role in
+the hub, and by whether they made it. `decide` says Allowed, or Refused with the reason and whether the actor may know
+that the object exists at all (if not, the answer outside is 404).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+SessionRole = Literal["owner", "admin", "read_write", "read", "teacher", "mentor", "student", "guest"]
+HubRole = Literal["operator", "member", "guest"]
+Visibility = Literal["private", "session", "hub"]
+
+_READ = frozenset({"session:read", "people:read", "job:read", "entry:read", "artifact:read", "room:join"})
+_SPEAK = _READ | {"room:speak"}
+_WRITE = _SPEAK | {
+    "job:submit",
+    "job:cancel",
+    "entry:write",
+    "entry:sign",
+    "artifact:write",
+    "export:make",
+    "experiment:run",
+}
+_ADMIN = _WRITE | {"session:share", "session:change", "link:create", "link:read", "job:cancel_any", "policy:set"}
+
+# What each role may do to the things of its session.
+SESSION_PERMISSIONS: dict[SessionRole, frozenset[str]] = {
+    "owner": _ADMIN,
+    "admin": _ADMIN,
+    "read_write": _WRITE,
+    "read": _READ,
+    "teacher": _ADMIN,
+    "mentor": _SPEAK | {"entry:sign"},
+    "student": _WRITE,
+    "guest": _READ,
+}
+
+# What each role may do in the hub as a whole, without any session.
+HUB_PERMISSIONS: dict[HubRole, frozenset[str]] = {
+    "operator": frozenset(
+        {
+            "hub:read",
+            "session:create",
+            "token:create",
+            "token:revoke",
+            "key:create",
+            "key:revoke",
+            "key:use",
+            "account:create",
+            "account:sign_in_link",
+            "hub:verify",
+            "invitation:accept",
+            "link:open",
+            "account:change",
+        }
+    ),
+    "member": frozenset(
+        {
+            "hub:read",
+            "session:create",
+            "token:create",
+            "token:revoke",
+            "key:create",
+            "key:revoke",
+            "key:use",
+            "invitation:accept",
+            "link:open",
+            "account:change",
+        }
+    ),
+    "guest": frozenset({"invitation:accept", "link:open"}),
+}
+
+# What one may do to a private thing one made oneself; to others' private things nobody may do anything.
+_RANK: dict[SessionRole, int] = {
+    "guest": 0,
+    "read": 1,
+    "mentor": 2,
+    "student": 3,
+    "read_write": 3,
+    "teacher": 4,
+    "admin": 4,
+    "owner": 5,
+}
+
+# Never done by somebody who came by an expiring link: they have no identity a job or a signature could carry.
+NOT_BY_LINK = frozenset(
+    {
+        "job:submit",
+        "job:cancel",
+        "entry:sign",
+        "session:share",
+        "session:change",
+        "link:create",
+        "link:read",
+        "job:cancel_any",
+        "policy:set",
+        "experiment:run",
+        "export:make",
+    }
+)
+ALL_PERMISSIONS: frozenset[str] = frozenset().union(*SESSION_PERMISSIONS.values(), *HUB_PERMISSIONS.values())
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How an actor stands towards one object."""
+
+    hub_role: HubRole
+    session_role: SessionRole | None = None
+    is_owner: bool = False
+    by_link: bool = False
+    scopes: frozenset[str] | None = None  # a token may be narrower than its owner, never wider
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """The actor may; `reason` says by what."""
+
+    reason: str
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The actor may not; `known` says whether they may learn that the object exists."""
+
+    reason: str
+    known: bool
+
+
+Decision = Allowed | Refused
+
+
+def decide(actor: Standing, permission: str, visibility: Visibility | None) -> Decision:
+    """Whether `actor` may do `permission` to an object of this visibility (None: to the hub itself)."""
+    if actor.scopes is not None and permission not in actor.scopes:
+        return Refused(f"the token's scopes do not include {permission}", known=visibility is None)
+    if visibility is None:
+        if permission in HUB_PERMISSIONS[actor.hub_role]:
+            return Allowed(f"every {actor.hub_role} may {permission}")
+        return Refused(f"{permission} is not given to a {actor.hub_role}", known=True)
+    if visibility == "private" and not actor.is_owner:
+        return Refused("it is private to somebody else", known=False)
+    if actor.session_role is None:
+        if visibility == "hub" and permission in _READ and actor.hub_role != "guest" and not actor.by_link:
+            return Allowed("it is open to every member of this hub")
+        known = visibility == "hub" and actor.hub_role != "guest" and not actor.by_link
+        return Refused("no role in its session", known=known)
+    if actor.by_link and permission in NOT_BY_LINK:
+        return Refused(f"who comes by a link may not {permission}; sign in to do so", known=True)
+    if permission in SESSION_PERMISSIONS[actor.session_role]:
+        return Allowed(f"{actor.session_role} in its session")
+    return Refused(f"{permission} is not given to the role {actor.session_role}", known=True)
+
+
+def may_grant(granter: SessionRole, role: SessionRole) -> bool:
+    """Nobody can give more than they have, and nobody can make an owner."""
+    return role != "owner" and _RANK[role] <= _RANK[granter]
+
+
+def strongest(roles: list[SessionRole]) -> SessionRole | None:
+    """The role that counts when somebody was granted several."""
+    return max(roles, key=lambda role: _RANK[role], default=None)

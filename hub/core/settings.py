@@ -1,0 +1,165 @@
+"""What an operator can set: one frozen struct, read once, unknown names refused.
+
+Each setting comes from `COLLEGIUM_<NAME>`, from the file named by `COLLEGIUM_<NAME>_FILE` (for secrets), or from
+`collegium.toml`; the environment wins. `collegium settings` prints them with secrets masked.
+"""
+
+from __future__ import annotations
+
+import getpass
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from hub.core.errors import InvalidInput
+
+PREFIX = "COLLEGIUM_"
+# Names with our prefix that are not settings of the hub: the launcher's pipe, and what the shell client reads.
+NOT_SETTINGS = {"PARENT_PIPE", "HUB", "TOKEN", "TOKEN_FILE", "CONFIG", "INPUTS", "JOB", "TEST_POSTGRES", "PLAIN"}
+
+
+class Doc(msgspec.Struct, frozen=True):
+    """The sentence the reference prints for a setting, and whether its value is a secret."""
+
+    text: str
+    secret: bool = False
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the hub can be told from outside."""
+
+    data: Annotated[Path, Doc("Folder that holds everything of an embedded hub.")] = Path(".data")
+    environment: Annotated[
+        Literal["laptop", "production"],
+        Doc("`production` refuses weak secrets, http origins, debug and SQLite with several web processes."),
+    ] = "laptop"
+    host: Annotated[str, Doc("Address the front door listens on.")] = "127.0.0.1"
+    port: Annotated[int, Doc("Port of the front door; 0 picks a free one.")] = 8400
+    public_url: Annotated[str, Doc("URL under which people reach the hub; empty means http://HOST:PORT.")] = ""
+    database_url: Annotated[str, Doc("SQLAlchemy URL; empty means SQLite under DATA.", secret=True)] = ""
+    redis_url: Annotated[str, Doc("Redis or Valkey; empty means the embedded one under DATA.", secret=True)] = ""
+    secret: Annotated[str, Doc("At least 32 characters; empty means one made under DATA/keys.", secret=True)] = ""
+    live_token: Annotated[
+        str, Doc("Service token of the live process; empty means one made under DATA/keys.", secret=True)
+    ] = ""
+    web_processes: Annotated[int, Doc("How many web processes are run.")] = 1
+    workers: Annotated[int, Doc("How many RQ workers `up` starts.")] = 2
+    owner: Annotated[str, Doc("Handle of the person made at first start of an embedded hub.")] = ""
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Doc("How much is logged.")] = "info"
+    debug: Annotated[bool, Doc("Verbose errors in the log; never in production.")] = False
+    sandbox: Annotated[
+        Literal["auto", "require", "off"],
+        Doc("`require` refuses to start local jobs without bubblewrap; production always requires it."),
+    ] = "auto"
+    running_jobs_per_person: Annotated[int, Doc("Local jobs one person may have running at once.")] = 2
+    running_jobs: Annotated[int, Doc("Local jobs running at once on this machine.")] = 4
+
+    @property
+    def origin(self) -> str:
+        """The public origin without a trailing slash."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.data.absolute() / 'hub.sqlite3'}"
+
+    @property
+    def redis(self) -> str:
+        return self.redis_url or f"unix://{self.data.absolute() / 'run' / 'valkey.sock'}"
+
+    @property
+    def web_socket(self) -> Path:
+        """The Unix socket on which web listens behind the front door of an embedded hub."""
+        return self.data.absolute() / "run" / "web.sock"
+
+    @property
+    def owner_handle(self) -> str:
+        if self.owner:
+            return self.owner
+        try:
+            name = getpass.getuser()
+        except (KeyError, OSError):
+            name = "owner"
+        return "".join(c for c in name.lower() if c.isalnum() or c == "-")[:32] or "owner"
+
+
+def documented() -> list[tuple[str, Any, str, bool]]:
+    """Every setting as (environment name, default, sentence, is a secret), in the order they are declared."""
+    hints = get_type_hints(Settings, include_extras=True)
+    rows = []
+    for field in msgspec.structs.fields(Settings):
+        doc = next(a for a in get_args(hints[field.name]) if isinstance(a, Doc))
+        rows.append((PREFIX + field.name.upper(), field.default, doc.text, doc.secret))
+    return rows
+
+
+def _plain_type(name: str) -> Any:
+    hint = get_type_hints(Settings, include_extras=True)[name]
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def load(environ: Mapping[str, str], **overrides: Any) -> Settings:
+    """Settings from the environment (and `COLLEGIUM_CONFIG`, a TOML file).
+
+    Raises InvalidInput naming the variable or key at fault.
+    """
+    names = {field.name for field in msgspec.structs.fields(Settings)}
+    values: dict[str, Any] = {}
+    if config := environ.get(PREFIX + "CONFIG"):
+        try:
+            values.update(tomllib.loads(Path(config).read_text()))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise InvalidInput(f"{config}: {error}", code="bad_setting", path=config) from None
+        if unknown := sorted(set(values) - names):
+            raise InvalidInput(f"unknown settings: {', '.join(unknown)}", code="bad_setting", path=config)
+    for variable, value in environ.items():
+        if not variable.startswith(PREFIX) or (name := variable.removeprefix(PREFIX)) in NOT_SETTINGS:
+            continue
+        name, text = name.lower(), value
+        if name not in names and name.endswith("_file") and name.removesuffix("_file") in names:
+            try:
+                name, text = name.removesuffix("_file"), Path(value).read_text().strip()
+            except OSError as error:
+                raise InvalidInput(f"{variable}: {error}", code="bad_setting", path=variable) from None
+        if name not in names:
+            raise InvalidInput(
+                f"unknown setting {variable}",
+                code="bad_setting",
+                path=variable,
+                hint="`collegium settings` lists them all",
+            )
+        values[name] = text
+    values.update({k: v for k, v in overrides.items() if v is not None})
+    converted: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            kind = _plain_type(name)
+            converted[name] = Path(value) if kind is Path else msgspec.convert(value, kind, strict=False)
+        except (msgspec.ValidationError, TypeError) as error:
+            raise InvalidInput(
+                f"{PREFIX}{name.upper()}: {error}", code="bad_setting", path=PREFIX + name.upper()
+            ) from None
+    settings = Settings(**converted)
+    _refuse_weak(settings)
+    return settings
+
+
+def _refuse_weak(settings: Settings) -> None:
+    if settings.environment != "production":
+        return
+    faults = []
+    if len(settings.secret) < 32:
+        faults.append("COLLEGIUM_SECRET must have at least 32 characters")
+    if not settings.public_url.startswith("https://"):
+        faults.append("COLLEGIUM_PUBLIC_URL must begin with https://")
+    if settings.debug:
+        faults.append("COLLEGIUM_DEBUG must be off")
+    if settings.database.startswith("sqlite") and settings.web_processes > 1:
+        faults.append("SQLite serves one web process; use PostgreSQL for several")
+    if settings.sandbox == "off":
+        faults.append("COLLEGIUM_SANDBOX must not be off")
+    if faults:
+        raise InvalidInput("these settings are not safe in production", code="bad_setting", errors=faults)

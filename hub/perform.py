@@ -1,0 +1,184 @@
+"""THE door: envelope -> action -> permission -> transaction -> ledger -> result.
+
+`perform` carries out what a person asked for; `record` what the hub itself observed (a poll, a collection), one line
+per object it names. Both run in one unit of work whose last statements are the ledger lines.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import datetime as dt
+import hashlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from hub.core import actions, limits
+from hub.core.clock import iso
+from hub.core.context import SYSTEM, Actor, Context
+from hub.core.database import Instant, Tx, metadata
+from hub.core.errors import Conflict, InvalidInput
+from hub.core.house import House
+from hub.core.ids import derived_secret
+from hub.ledger import lines
+
+T = TypeVar("T")
+
+# Answers kept for retries under the same Idempotency-Key; the scope of a key is its actor.
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    sa.Column("actor", sa.String(64), primary_key=True),
+    sa.Column("key", sa.String(limits.IDEMPOTENCY_KEY_CHARACTERS), primary_key=True),
+    sa.Column("request", sa.LargeBinary(32), nullable=False),
+    sa.Column("answer", sa.LargeBinary),
+    sa.Column("at", Instant, nullable=False),
+    sa.Index("ix_idempotency_at", "at"),
+)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What an action answers: its ledger line and the view its handler returned."""
+
+    line: int
+    result: Any
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    line: int
+    result: Any
+    revealed: dict[str, tuple[str, str, str]]
+
+
+def perform(
+    house: House, envelope: bytes | dict[str, Any] | actions.Action, actor: Actor, idempotency_key: str | None = None
+) -> Answer:
+    """Carry out one action and wait until it is committed. Raises HubError, and then nothing has happened."""
+    return submit(house, envelope, actor, idempotency_key).result()
+
+
+def submit(
+    house: House, envelope: bytes | dict[str, Any] | actions.Action, actor: Actor, idempotency_key: str | None = None
+) -> concurrent.futures.Future[Answer]:
+    """As `perform`, without waiting; what can be refused without the database is refused at once."""
+    if isinstance(envelope, bytes):
+        action = actions.decode(envelope)
+    elif isinstance(envelope, dict):
+        action = actions.from_object(envelope, "$")
+    else:
+        action = envelope
+    if idempotency_key is not None and not 0 < len(idempotency_key) <= limits.IDEMPOTENCY_KEY_CHARACTERS:
+        raise InvalidInput(
+            f"an Idempotency-Key has 1 to {limits.IDEMPOTENCY_KEY_CHARACTERS} characters", path="Idempotency-Key"
+        )
+    request = hashlib.sha256(msgspec.json.encode(action)).digest()
+    return house.db.submit(lambda tx: _carry_out(house, tx, action, actor, request, idempotency_key))
+
+
+def record(house: House, action: str, work: Callable[[Context], T], actor: Actor = SYSTEM) -> T:
+    """Write what the hub observed: every object that `work` names by `ctx.about` gets a line of this action."""
+
+    def unit(tx: Tx) -> T:
+        ctx = Context(house, tx, actor)
+        result = work(ctx)
+        _write_lines(ctx, action, None)
+        return result
+
+    return house.db.write(unit)
+
+
+def within(house: House, tx: Tx, action: str, actor: Actor = SYSTEM) -> Recording:
+    """A context that writes its lines when left, for a unit of work that is already running."""
+    return Recording(Context(house, tx, actor), action)
+
+
+class Recording:
+    """`with within(...) as ctx:` for observed transitions inside somebody else's unit of work."""
+
+    def __init__(self, ctx: Context, action: str) -> None:
+        self._ctx, self._action = ctx, action
+
+    def __enter__(self) -> Context:
+        return self._ctx
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            _write_lines(self._ctx, self._action, None)
+
+
+def _carry_out(house: House, tx: Tx, action: actions.Action, actor: Actor, request: bytes, key: str | None) -> Answer:
+    ctx = Context(house, tx, actor)
+    if key is not None and (earlier := _earlier_answer(ctx, key, request)) is not None:
+        return earlier
+    registration = actions.registered(action)
+    result = registration.handler(action, ctx)
+    if registration.needs not in ctx.access.checked:
+        raise AssertionError(f"{registration.handler.__name__} did not check {registration.needs}")
+    if not ctx.lines:
+        raise AssertionError(f"{registration.handler.__name__} named no object for the ledger")
+    line = _write_lines(ctx, registration.tag, request)
+    answer = Answer(line, msgspec.to_builtins(result))
+    if key is not None:
+        bare = {k: v for k, v in answer.result.items() if k not in ctx.revealed} if ctx.revealed else answer.result
+        stored = msgspec.json.encode(_Stored(line, bare, ctx.revealed))
+        tx.execute(
+            sa.update(idempotency)
+            .where(idempotency.c.actor == actor.id, idempotency.c.key == key)
+            .values(answer=stored)
+        )
+    return answer
+
+
+def _earlier_answer(ctx: Context, key: str, request: bytes) -> Answer | None:
+    """The answer first given under this key, or None after reserving the key for this action."""
+    if ctx.tx.insert_new(idempotency, actor=ctx.actor.id, key=key, request=request, at=ctx.now):
+        return None
+    row = ctx.execute(sa.select(idempotency).where(idempotency.c.actor == ctx.actor.id, idempotency.c.key == key)).one()
+    if row.request != request:
+        raise Conflict(
+            "this Idempotency-Key was used for another request",
+            code="idempotency_key_reused",
+            hint="use a fresh key for a new request, and the same key only to repeat the same one",
+        )
+    stored = msgspec.json.decode(row.answer, type=_Stored)
+    result = stored.result
+    for field, (prefix, purpose, object_id) in stored.revealed.items():
+        result[field] = derived_secret(ctx.house.secret, prefix, purpose, object_id)
+    return Answer(stored.line, result)
+
+
+def _write_lines(ctx: Context, action: str, request: bytes | None) -> int:
+    line = -1
+    for named in ctx.lines:
+        line = lines.append(
+            ctx.tx,
+            lines.Body(
+                at=iso(ctx.now),
+                actor=ctx.actor.id,
+                action=named.action or action,
+                object_kind=named.kind,
+                object=named.id,
+                session=named.session_id,
+                by_service=ctx.actor.by_service,
+                link=ctx.actor.link_id,
+                request=None if request is None else request.hex(),
+                facts=named.facts,
+            ),
+            ctx.now,
+        )
+        ctx.publish(
+            f"session:{named.session_id}" if named.session_id else "hub",
+            {"kind": "changed", "action": named.action or action, "object_kind": named.kind, "object": named.id},
+        )
+    if ctx.lines:
+        ctx.publish("pending", {})
+    return line
+
+
+def forget_old_answers(tx: Tx, now: dt.datetime) -> None:
+    """Drop answers older than they are promised to be kept."""
+    tx.execute(
+        sa.delete(idempotency).where(idempotency.c.at < now - dt.timedelta(seconds=limits.IDEMPOTENCY_KEPT_SECONDS))
+    )
