@@ -1,0 +1,32 @@
+"""What "ready" can mean for a child of the launcher: it answers as expected at its address."""
+
+from __future__ import annotations
+
+import functools
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+
+def http_ready(port: int, path: str = "/readyz", host: str = "127.0.0.1") -> Callable[[], bool]:
+    """Ready when a GET answers 200."""
+    return functools.partial(answers, (host, port), f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n", b" 200 ")
+
+
+def http_ready_at(socket_path: Path, path: str = "/readyz") -> Callable[[], bool]:
+    """The same over a Unix socket."""
+    request = f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"
+    return functools.partial(answers, str(socket_path), request, b" 200 ")
+
+
+def answers(address: tuple[str, int] | str, request: str, expected: bytes) -> bool:
+    """Whether who listens at `address` (host and port, or a socket's path) begins its answer as expected."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as link:
+            link.settimeout(2)
+            link.connect(address)
+            link.sendall(request.encode())
+            return expected in link.recv(64)
+    except OSError:
+        return False
