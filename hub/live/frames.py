@@ -1,0 +1,173 @@
+"""What is said in a room: every kind of frame as a value. How it looks in bytes is `protocol.py`'s affair."""
+
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+import msgspec
+
+VERSION = 1
+MAX_FRAME_BYTES = 64 * 1024
+MAX_VIEWS = 8
+MAX_VIEW_NAME_BYTES = 64
+MAX_ID_BYTES = 64
+MAX_TICK_CURSORS = 143  # 4 + 143 * 8 = 1148 bytes: a tick fits one datagram
+GONE = 0x01  # cursor flag: take it off the screen
+
+
+class Kind(IntEnum):
+    """The first byte of every frame."""
+
+    HELLO = 0x01
+    WELCOME = 0x02
+    VIEW = 0x03
+    VIEWS = 0x04
+    CUR = 0x10
+    TICK = 0x11
+    PACE = 0x13
+    PSNAP = 0x20
+    PDELTA = 0x21
+    PSET = 0x22
+    MSG = 0x30
+    ACK = 0x31
+    REPLAY = 0x34
+    GAP = 0x35
+    LOG = 0x36
+    FOLLOW_LOG = 0x37
+    EVENT = 0x38
+    RTC = 0x50
+    PING = 0x70
+    PONG = 0x71
+    ERR = 0x7E
+    GOAWAY = 0x7F
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """Any frame. Subclasses are values; what they mean is the room's business."""
+
+
+class Strict(Frame, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A JSON frame of a client: a field we do not know is a mistake, not an extension."""
+
+
+class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where the client was: the record's epoch, the last message and the last ledger event it has seen."""
+
+    epoch: str = ""
+    sequence: int | None = None
+    event: int | None = None
+    token: str = ""
+
+
+class Hello(Strict, frozen=True):
+    """The client's first frame."""
+
+    proto: int
+    build: str = ""
+    resume: Resume | None = None
+    caps: list[str] = []
+
+
+class SetPresence(Strict, frozen=True):
+    """What a member tells about itself; absent fields stay as they are."""
+
+    state: str | msgspec.UnsetType = msgspec.UNSET
+    hand: bool | msgspec.UnsetType = msgspec.UNSET
+    mic: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class Say(Strict, frozen=True):
+    """A chat message on its way in. `client_id` makes sending it twice harmless."""
+
+    client_id: str
+    text: str
+
+
+class View(Frame, frozen=True):
+    """Names of the things the client looks at, the first one foremost."""
+
+    names: tuple[str, ...]
+
+
+class Cursor(Frame, frozen=True):
+    """Where a member points, in 1/65535 of the thing numbered `view`."""
+
+    view: int
+    x: int
+    y: int
+    flags: int
+    sequence: int
+
+
+class FollowLog(Frame, frozen=True):
+    """Begin (`on`) or stop to send the bytes of a job's log from `offset`."""
+
+    job: str
+    offset: int
+    on: bool
+
+
+class Signal(Frame, frozen=True):
+    """One WebRTC signal for (client) or from (server) the member in slot `peer`. The body is passed on unread."""
+
+    peer: int
+    generation: int
+    body: bytes
+
+
+class Ping(Frame, frozen=True):
+    """Eight opaque bytes to be returned."""
+
+    mark: bytes
+
+
+class Pong(Frame, frozen=True):
+    """The eight bytes of a ping, and the sender's clock in milliseconds."""
+
+    mark: bytes
+    now_ms: int
+
+
+class Views(Frame, frozen=True):
+    """The numbers this room has given to names of things looked at."""
+
+    names: tuple[tuple[int, str], ...]
+
+
+class Tick(Frame, frozen=True):
+    """The newest position of everyone who moved: (slot, view, x, y, flags)."""
+
+    tick: int
+    cursors: tuple[tuple[int, int, int, int, int], ...]
+
+
+class Pace(Frame, frozen=True):
+    """How many milliseconds a client shall leave between two cursors."""
+
+    send_ms: int
+
+
+class Log(Frame, frozen=True):
+    """Bytes of a job's log at `offset`; `size` is how many there are so far, `done` that no more will come."""
+
+    job: str
+    offset: int
+    size: int
+    done: bool
+    data: bytes
+
+
+class Told(Frame, frozen=True):
+    """A frame of the server with a JSON body, by its kind."""
+
+    kind: Kind
+    body: Any
+
+
+ClientFrame: TypeAlias = Hello | SetPresence | Say | View | Cursor | FollowLog | Signal | Ping | Pong
+ServerFrame: TypeAlias = Told | Views | Tick | Pace | Log | Signal | Ping | Pong
+TOLD = frozenset(
+    {
+        Kind.WELCOME, Kind.PSNAP, Kind.PDELTA, Kind.MSG, Kind.ACK, Kind.REPLAY, Kind.GAP, Kind.EVENT, Kind.ERR,
+        Kind.GOAWAY,
+    }
+)  # fmt: skip
