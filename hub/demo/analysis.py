@@ -1,0 +1,715 @@
+"""From measured infrared lines of a diatomic molecule to its constants: a self-contained script that runs as a job.
+
+    python analysis.py hcl_lines.csv [--out DIR] [--accepted constants.csv]
+
+Two models, each fitted by weighted least squares:
+
+* the vibrating rotor, band by band, in the line number m (J + 1 in the R branch, -J in the P branch):
+  nu(m) = nu0 + (B' + B'') m + (B' - B'') m^2 - 4 D m^3
+* the anharmonic oscillator over the bands: G(v) = w_e (v + 1/2) - w_e x_e (v + 1/2)^2 from the origins and
+  B_v = B_e - alpha_e (v + 1/2) from the rotational constants.
+
+A residual bootstrap gives the uncertainties. In every resample the Morse rotor with those constants is solved on a
+grid, which asks a question the fits cannot: does one potential explain the levels and the rotation together?
+
+Only numpy and matplotlib are needed. All energies are wavenumbers in cm^-1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+import math
+import platform
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+COLUMNS = ("band", "branch", "J_lower", "wavenumber_cm1", "uncertainty_cm1")
+FEWEST_LINES = 5  # Four constants and one degree of freedom.
+MOST_LINES = 2_000
+MOST_LEVELS = 200
+SECOND_RADIATION_CM_K = 1.438776877  # h c / k_B
+ROOM_TEMPERATURE_K = 296.0
+STEPS = 8
+
+
+class BrokenInput(Exception):
+    """The input cannot be analysed; the message names the file and the line."""
+
+
+def say(text: str) -> None:
+    """One line of progress, written through at once so that a reader of the live log sees it."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+# ---------------------------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class Band:
+    """The lines of one vibrational band, sorted by line number m."""
+
+    upper: int
+    lower: int
+    m: Array
+    nu: Array
+    sigma: Array
+
+    @property
+    def name(self) -> str:
+        return f"{self.upper}-{self.lower}"
+
+
+def read_table(path: Path) -> list[tuple[int, list[str]]]:
+    """The rows of a CSV file with their line numbers; blank lines and lines starting with # are skipped."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise BrokenInput(f"{path.name}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise BrokenInput(f"{path.name} line {line}: not UTF-8 text") from error
+    reader = csv.reader(io.StringIO(text))
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells) and not cells[0].startswith("#"):
+                rows.append((reader.line_num, cells))
+    except csv.Error as error:
+        raise BrokenInput(f"{path.name} line {reader.line_num}: {error}") from error
+    if not rows:
+        raise BrokenInput(f"{path.name} line 1: the file is empty")
+    return rows
+
+
+def number(text: str, where: str, column: str, low: float = -1e9, high: float = 1e9) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BrokenInput(f"{where}: {column} {text[:40]!r} is not a number")
+    if not low <= value <= high:
+        raise BrokenInput(f"{where}: {column} must be from {low:g} to {high:g}, not {text}")
+    return value
+
+
+def read_lines(path: Path) -> list[Band]:
+    """Read measured lines; raises BrokenInput with the line number for anything that is not as it should be."""
+    rows = read_table(path)
+    header = rows[0][1]
+    if missing := [name for name in COLUMNS if name not in header]:
+        raise BrokenInput(f"{path.name} line {rows[0][0]}: the header lacks {', '.join(missing)}")
+    if len(rows) > MOST_LINES:
+        raise BrokenInput(f"{path.name}: more than {MOST_LINES} lines")
+    found: dict[tuple[int, int], dict[int, tuple[float, float]]] = {}
+    for line, cells in rows[1:]:
+        where = f"{path.name} line {line}"
+        if len(cells) < len(header):
+            raise BrokenInput(f"{where}: {len(cells)} fields where the header has {len(header)}")
+        field = dict(zip(header, cells, strict=False))
+        band = re.fullmatch(r"(\d{1,3})-(\d{1,3})", field["band"])
+        if not band or int(band[1]) <= int(band[2]):
+            raise BrokenInput(f"{where}: band {field['band']!r} is not upper-lower, such as 1-0")
+        if field["branch"] not in ("P", "R"):
+            raise BrokenInput(f"{where}: branch {field['branch']!r} is neither P nor R")
+        if not re.fullmatch(r"\d{1,3}", field["J_lower"]):
+            raise BrokenInput(f"{where}: J_lower {field['J_lower']!r} is not a whole number")
+        j = int(field["J_lower"])
+        if field["branch"] == "P" and j == 0:
+            raise BrokenInput(f"{where}: P(0) does not exist")
+        m = j + 1 if field["branch"] == "R" else -j
+        lines = found.setdefault((int(band[1]), int(band[2])), {})
+        if m in lines:
+            raise BrokenInput(f"{where}: {field['branch']}({j}) of band {field['band']} is given twice")
+        lines[m] = (
+            number(field["wavenumber_cm1"], where, "wavenumber_cm1", 1, 1e5),
+            number(field["uncertainty_cm1"], where, "uncertainty_cm1", 1e-9, 1e3),
+        )
+    if not found:
+        raise BrokenInput(f"{path.name}: a header and no lines")
+    return [assemble(path.name, key, lines) for key, lines in sorted(found.items(), key=lambda item: item[0][::-1])]
+
+
+def assemble(file: str, key: tuple[int, int], lines: dict[int, tuple[float, float]]) -> Band:
+    if len(lines) < FEWEST_LINES:
+        raise BrokenInput(f"{file}: band {key[0]}-{key[1]} has {len(lines)} lines, its fit needs {FEWEST_LINES}")
+    m = np.array(sorted(lines), dtype=np.float64)
+    values = np.array([lines[int(k)] for k in m])
+    return Band(*key, m, values[:, 0], values[:, 1])
+
+
+# ---------------------------------------------------------------------------------------------- models
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """A weighted linear fit: parameters, their covariance, chi-squared and degrees of freedom."""
+
+    value: Array
+    covariance: Array
+    chi2: float
+    freedom: int
+
+
+def solve(design: Array, data: Array, covariance: Array) -> LeastSquares:
+    """Generalised least squares; raises LinAlgError when the data do not determine every parameter."""
+    root = np.linalg.inv(np.linalg.cholesky(covariance))
+    scale = np.abs(design).max(axis=0)
+    weighted = root @ (design / scale)
+    if np.linalg.matrix_rank(weighted) < design.shape[1]:
+        raise np.linalg.LinAlgError("not determined")
+    value = np.linalg.lstsq(weighted, root @ data, rcond=None)[0]
+    chi2 = float(np.sum((root @ data - weighted @ value) ** 2))
+    spread = np.linalg.inv(weighted.T @ weighted) / np.outer(scale, scale)
+    return LeastSquares(value / scale, spread, chi2, len(data) - design.shape[1])
+
+
+def rotor_design(m: Array) -> Array:
+    """Columns of nu(m) for the parameters nu0, B', B'' and D."""
+    return np.column_stack([np.ones_like(m), m + m**2, m - m**2, -4 * m**3])
+
+
+def fit_oscillator(bands: Sequence[Band], origin: Array, variance: Array) -> LeastSquares | None:
+    """w_e and w_e x_e from the origins G(v') - G(v''), or None where the bands cannot tell them apart."""
+    upper, lower = (np.array([v + 0.5 for v in side]) for side in zip(*((b.upper, b.lower) for b in bands), strict=True))
+    try:
+        return solve(np.column_stack([upper - lower, lower**2 - upper**2]), origin, np.diag(variance))
+    except np.linalg.LinAlgError:
+        return None
+
+
+def fit_rotation(bands: Sequence[Band], turning: Array, covariance: Array) -> LeastSquares:
+    """B_e and alpha_e from B' and B'' of every band, in this order."""
+    v = np.array([v + 0.5 for b in bands for v in (b.upper, b.lower)])
+    return solve(np.column_stack([np.ones_like(v), -v]), turning, covariance)
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What one pass over the bands yields; the bootstrap makes many. `joint` holds w_e, w_e x_e, B_e, alpha_e, D."""
+
+    bands: tuple[LeastSquares, ...]
+    joint: tuple[LeastSquares, ...]
+
+    @property
+    def parts(self) -> tuple[LeastSquares, ...]:
+        return self.bands + self.joint
+
+    def vector(self) -> Array:
+        """Every constant in the order of `names`."""
+        return np.concatenate([part.value for part in self.parts])
+
+
+def constants_of(bands: Sequence[Band], lines: Sequence[Array] | None = None) -> Constants:
+    fits = []
+    for i, band in enumerate(bands):
+        try:
+            fits.append(solve(rotor_design(band.m), lines[i] if lines else band.nu, np.diag(band.sigma**2)))
+        except np.linalg.LinAlgError as error:
+            raise BrokenInput(f"band {band.name}: its lines do not determine nu0, B', B'' and D") from error
+    value, variance = np.array([f.value for f in fits]), np.array([np.diag(f.covariance) for f in fits])
+    within = np.zeros((2 * len(fits), 2 * len(fits)))  # The covariance that B' and B'' have inside their band.
+    for i, fit in enumerate(fits):
+        within[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = fit.covariance[1:3, 1:3]
+    oscillator = fit_oscillator(bands, value[:, 0], variance[:, 0])
+    rotation = fit_rotation(bands, value[:, 1:3].ravel(), within)
+    distortion = solve(np.ones((len(fits), 1)), value[:, 3], np.diag(variance[:, 3]))
+    return Constants(tuple(fits), (*([oscillator] if oscillator else []), rotation, distortion))
+
+
+def names(bands: Sequence[Band], constants: Constants) -> list[str]:
+    per_band = [f"{n} {b.name}" for b in bands for n in ("nu0", f"B{b.upper}", f"B{b.lower}", "D")]
+    joint = ["w_e", "w_e x_e", "B_e", "alpha_e", "D"]
+    return per_band + (joint if len(constants.joint) == 3 else joint[2:])
+
+
+def oscillator_of(constants: Constants) -> tuple[float, float, float] | None:
+    """w_e, w_e x_e and B_e, where they describe a bound anharmonic oscillator."""
+    if len(constants.joint) < 3:
+        return None
+    w, wx, b = float(constants.joint[0].value[0]), float(constants.joint[0].value[1]), float(constants.joint[1].value[0])
+    return (w, wx, b) if w > 0 and wx > 0 and b > 0 else None
+
+
+def levels_of(w: float, wx: float, count: int) -> Array:
+    n = np.arange(count) + 0.5
+    return np.asarray(w * n - wx * n**2, dtype=np.float64)
+
+
+def morse(x: Array, w: float, wx: float, b: float) -> Array:
+    return np.asarray(w**2 / (4 * wx) * (1 - np.exp(-math.sqrt(wx / b) * (x - 1))) ** 2, dtype=np.float64)
+
+
+class MorseGrid:
+    """A sinc grid over x = r / r_e on which the Morse rotor is diagonalised; its kinetic part is made once.
+
+    With lengths in r_e no mass is needed: H = -B_e d2/dx2 + D (1 - exp(-a (x - 1)))^2 + B_e J (J + 1) / x^2,
+    D = w_e^2 / (4 w_e x_e), a = sqrt(w_e x_e / B_e). Method: Colbert and Miller 1992 (doi:10.1063/1.462100).
+    """
+
+    def __init__(self, points: int, start: float = 0.45, end: float = 2.4) -> None:
+        self.x: Array = np.linspace(start, end, points)
+        distance = np.subtract.outer(np.arange(points), np.arange(points)).astype(np.float64)
+        sign = np.where(distance % 2 == 0, 1.0, -1.0)
+        np.fill_diagonal(distance, 1.0)
+        self.kinetic: Array = 2 * sign / distance**2
+        np.fill_diagonal(self.kinetic, math.pi**2 / 3)
+        self.kinetic /= (self.x[1] - self.x[0]) ** 2
+
+    def hamiltonian(self, w: float, wx: float, b: float, turning: float) -> Array:
+        h = b * self.kinetic
+        h[np.diag_indices_from(h)] += morse(self.x, w, wx, b) + b * turning / self.x**2
+        return h
+
+    def rotor(self, w: float, wx: float, b: float, count: int) -> Array:
+        """B_v and D_v, shape (2, count): the levels at J = 0, 2, 4, 6 fitted to B J(J+1) - D (J(J+1))^2."""
+        turning = np.array([0.0, 6.0, 20.0, 42.0])
+        energy = np.array([np.linalg.eigvalsh(self.hamiltonian(w, wx, b, t))[:count] for t in turning])
+        design = np.column_stack([turning, -(turning**2)])[1:]
+        return np.asarray(np.linalg.lstsq(design, energy[1:] - energy[0], rcond=None)[0])
+
+
+# ---------------------------------------------------------------------------------------------- bootstrap
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Standard deviations over the resamples, and the Morse rotor's own (B_v, D_v): mean and spread."""
+
+    resamples: int
+    seed: int
+    constants: Array
+    levels: Array
+    rotor: Array
+    rotor_spread: Array
+
+
+def resample(bands: Sequence[Band], fits: Sequence[LeastSquares], rng: np.random.Generator) -> list[Array]:
+    """New lines for every band: the fitted curve plus its own residuals, drawn again.
+
+    A residual is smaller than the error behind it because the curve bent towards its point; dividing by
+    sqrt(1 - leverage) undoes that. Residuals are drawn in units of their line's uncertainty.
+    """
+    lines = []
+    for band, fit in zip(bands, fits, strict=True):
+        design = rotor_design(band.m)
+        leverage = np.einsum("ij,jk,ik->i", design, fit.covariance, design) / band.sigma**2
+        reduced = (band.nu - design @ fit.value) / band.sigma / np.sqrt(np.clip(1 - leverage, 0.05, None))
+        lines.append(design @ fit.value + band.sigma * rng.choice(reduced - reduced.mean(), len(band.m)))
+    return lines
+
+
+def bootstrap(bands: Sequence[Band], best: Constants, count: int, seed: int) -> Bootstrap:
+    rng, grid = np.random.default_rng(seed), MorseGrid(180)
+    bound, highest = bound_levels(best), max(b.upper for b in bands) + 1
+    vectors, levels, rotors = [], [], []
+    for k in range(1, count + 1):
+        one = constants_of(bands, resample(bands, best.bands, rng))
+        vectors.append(one.vector())
+        if bound and (constants := oscillator_of(one)):
+            levels.append(levels_of(*constants[:2], bound))
+            rotors.append(grid.rotor(*constants, highest))
+        if k % max(1, count // 40) == 0 or k == count:
+            say(f"bootstrap {k}/{count}")
+    few = len(rotors) < 2
+    turned, spread = np.zeros((2, 2, 0)) if few else np.array(rotors), np.zeros((2, 0)) if few else np.array(levels)
+    return Bootstrap(count, seed, np.std(vectors, axis=0, ddof=1), spread.std(axis=0, ddof=1), turned.mean(axis=0),
+                     turned.std(axis=0, ddof=1))  # fmt: skip
+
+
+def bound_levels(constants: Constants) -> int:
+    """How many levels of the anharmonic oscillator lie below its dissociation limit."""
+    oscillator = oscillator_of(constants)
+    return min(int(oscillator[0] / (2 * oscillator[1]) + 0.5), MOST_LEVELS) if oscillator else 0
+
+
+# ---------------------------------------------------------------------------------------------- accepted values
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Published constants of a molecule, and how far this input may honestly be from each."""
+
+    molecule: str
+    source: str
+    value: dict[str, float]
+    tolerance: dict[str, float]
+
+    def comparable(self, bands: Sequence[Band]) -> dict[str, float]:
+        """What our formulas, cut where they are cut, would give on lines without error.
+
+        The published series have more terms than two or three bands determine. A fit cut after the quadratic
+        term absorbs them into w_e and w_e x_e, so only numbers cut in the same way may be compared.
+        """
+        out = dict(self.value)
+
+        def series(constants: Sequence[str], first: int, v: int) -> float:
+            return sum(out.get(name, 0.0) * (v + 0.5) ** (k + first) for k, name in enumerate(constants))
+
+        if {"w_e", "w_e x_e"} <= out.keys():
+            vibration = {v: series(VIBRATION, 1, v) - 2 * out["w_e x_e"] * (v + 0.5) ** 2 for v in levels_in(bands)}
+            origin = np.array([vibration[b.upper] - vibration[b.lower] for b in bands])
+            out |= {f"nu0 {b.name}": float(o) for b, o in zip(bands, origin, strict=True)}
+            if cut := fit_oscillator(bands, origin, np.ones(len(bands))):
+                out |= dict(zip(("w_e", "w_e x_e"), map(float, cut.value), strict=True))
+        if {"B_e", "alpha_e"} <= out.keys():
+            rotation = {v: series(ROTATION, 0, v) - 2 * out["alpha_e"] * (v + 0.5) for v in levels_in(bands)}
+            turning = np.array([rotation[v] for b in bands for v in (b.upper, b.lower)])
+            cut = fit_rotation(bands, turning, np.eye(len(turning)))
+            out |= dict(zip(("B_e", "alpha_e"), map(float, cut.value), strict=True))
+            out |= {f"B{v} {b.name}": rotation[v] for b in bands for v in (b.upper, b.lower)}
+        return out
+
+
+VIBRATION = ("w_e", "w_e x_e", "w_e y_e", "w_e z_e")  # By convention the second term of each series is
+ROTATION = ("B_e", "alpha_e", "gamma_e", "delta_e")  # subtracted, all others are added.
+KNOWN = {
+    "hcl": Accepted(
+        "H35Cl",
+        "Huber and Herzberg 1979 (NIST WebBook), D for v = 0; allowed: what the calibration bias of the lines explains",
+        {"w_e": 2990.9463, "w_e x_e": 52.8186, "w_e y_e": 0.22437, "w_e z_e": -0.01218, "B_e": 10.593416,
+         "alpha_e": 0.307181, "gamma_e": 0.0017724, "delta_e": -0.00012, "D": 5.24e-4},
+        {"nu0 1-0": 0.30, "nu0 2-0": 0.90, "w_e": 0.50, "w_e x_e": 0.25, "B_e": 0.010, "alpha_e": 0.003, "D": 1.6e-5},
+    )
+}  # fmt: skip
+
+
+def levels_in(bands: Sequence[Band]) -> set[int]:
+    return {v for b in bands for v in (b.upper, b.lower)}
+
+
+def read_accepted(path: Path) -> Accepted:
+    """Accepted constants from a CSV file with the columns constant, value, tolerance (may be empty) and source."""
+    rows = read_table(path)
+    if rows[0][1][:3] != ["constant", "value", "tolerance"]:
+        raise BrokenInput(f"{path.name} line {rows[0][0]}: the header must begin with constant,value,tolerance")
+    accepted = Accepted(path.stem, path.name, {}, {})
+    for line, cells in rows[1:]:
+        where = f"{path.name} line {line}"
+        if len(cells) < 3:
+            raise BrokenInput(f"{where}: {len(cells)} fields where three are needed")
+        accepted.value[cells[0]] = number(cells[1], where, "value")
+        if cells[2]:
+            accepted.tolerance[cells[0]] = number(cells[2], where, "tolerance", 0)
+    return accepted
+
+
+# ---------------------------------------------------------------------------------------------- results
+
+Row = dict[str, Any]
+OUTPUTS = ("constants.csv", "fit.png", "levels.csv", "report.md", "results.json", "spectrum.png")
+COMPARED = ("w_e", "w_e x_e", "B_e", "alpha_e", "D")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything that is known at the end; the writers below only put it into words, tables and pictures."""
+
+    source: Path
+    bands: Sequence[Band]
+    best: Constants
+    spread: Bootstrap
+    accepted: Accepted | None
+
+    @property
+    def title(self) -> str:
+        return self.accepted.molecule if self.accepted else self.source.stem
+
+    def table(self) -> list[Row]:
+        """One row a constant, with the accepted value cut in the same way and the verdict where there is one."""
+        fair = self.accepted.comparable(self.bands) if self.accepted else {}
+        formal = np.sqrt(np.concatenate([np.diag(part.covariance) for part in self.best.parts]))
+        rows: list[Row] = []
+        for name, value, spread, own in zip(
+            names(self.bands, self.best), self.best.vector(), self.spread.constants, formal, strict=True
+        ):
+            row: Row = {"constant": name, "value_cm1": float(value), "uncertainty_cm1": float(spread),
+                        "formal_uncertainty_cm1": float(own), "published_cm1": None, "comparable_cm1": None,
+                        "difference_cm1": None, "allowed_cm1": None, "verdict": ""}  # fmt: skip
+            if self.accepted and name in fair:
+                row |= {"published_cm1": self.accepted.value.get(name), "comparable_cm1": fair[name],
+                        "difference_cm1": float(value) - fair[name]}  # fmt: skip
+                if name in COMPARED or name.startswith("nu0"):
+                    row["allowed_cm1"] = self.accepted.tolerance.get(name, 3 * float(spread))
+                    row["verdict"] = "pass" if abs(row["difference_cm1"]) <= row["allowed_cm1"] else "fail"
+            rows.append(row)
+        return rows
+
+    def residuals(self, i: int) -> Array:
+        return np.asarray(self.bands[i].nu - rotor_design(self.bands[i].m) @ self.best.bands[i].value)
+
+    def quality(self) -> list[Row]:
+        """How well each cubic fits; neighbouring residuals that look alike (likeness near 1) betray a systematic error."""
+        rows: list[Row] = []
+        for i, (band, fit) in enumerate(zip(self.bands, self.best.bands, strict=True)):
+            left = self.residuals(i)
+            likeness = float(np.sum(left[1:] * left[:-1]) / max(np.sum(left**2), 1e-300))
+            rows.append({"band": band.name, "lines": len(band.m), "chi2": fit.chi2, "degrees_of_freedom": fit.freedom,
+                         "rms_cm1": float(np.sqrt(np.mean(left**2))), "neighbour_likeness": likeness})  # fmt: skip
+        return rows
+
+    def levels(self) -> list[Row]:
+        """E_n up to the last bound one of this model; only those that a measured band touches are not extrapolated."""
+        if not (constants := oscillator_of(self.best)) or not len(self.spread.levels):
+            return []
+        energy, seen = levels_of(*constants[:2], len(self.spread.levels)), levels_in(self.bands)
+        return [{"n": n, "energy_cm1": float(e), "uncertainty_cm1": float(self.spread.levels[n]),
+                 "above_ground_cm1": float(e - energy[0]), "to_next_cm1": constants[0] - 2 * constants[1] * (n + 1),
+                 "measured": "yes" if n in seen else "extrapolated"} for n, e in enumerate(energy)]  # fmt: skip
+
+
+INK, PAPER, GREY, BLUE, RED, GREEN = "#1d2733", "#ffffff", "#8a94a3", "#2458c5", "#d1495b", "#0f8b72"
+STYLE: Any = {
+    "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER, "text.color": INK, "font.size": 12,
+    "axes.labelcolor": INK, "axes.edgecolor": GREY, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.titlesize": 13, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.grid": True, "grid.color": "#d9dee5", "grid.linewidth": 0.7, "axes.axisbelow": True, "savefig.dpi": 150,
+}  # fmt: skip
+UNDERLAY = {"fc": PAPER, "ec": "none", "pad": 1.5}
+
+
+def draw_well(axes: Any, result: Result) -> None:
+    """The Morse potential with its levels, their waves, and an arrow for every measured band."""
+    axes.set_title("Levels in the well")
+    if not (constants := oscillator_of(result.best)):
+        axes.text(0.5, 0.5, "these bands do not determine\nan anharmonic oscillator", ha="center", transform=axes.transAxes)
+        return
+    grid, seen = MorseGrid(300), levels_in(result.bands)
+    energy, wave = np.linalg.eigh(grid.hamiltonian(*constants, 0.0))
+    top = max(2, min(max(seen) + 2, len(result.spread.levels)))
+    ceiling, well = 1.75 * energy[top - 1] - 0.75 * energy[top - 2], morse(grid.x, *constants)
+    left, right = grid.x[well < ceiling][[0, -1]]
+    for v in range(top):
+        colour = GREEN if v in seen else GREY
+        swing = wave[:, v] * np.sign(wave[-1, v] or 1) / np.abs(wave[:, v]).max() * 0.3 * constants[0]
+        axes.fill_between(grid.x, energy[v], energy[v] + swing, color=colour, alpha=0.22, lw=0)
+        axes.hlines(energy[v], *grid.x[well < energy[v]][[0, -1]], color=colour, lw=2)
+        axes.text(right + 0.05, energy[v], f"$E_{{{v}}}$ = {energy[v]:,.0f}", va="center", color=colour, fontsize=11,
+                  bbox=UNDERLAY)  # fmt: skip
+    axes.plot(grid.x[well < ceiling], well[well < ceiling], color=INK, lw=2.6)
+    for i, (band, fit) in enumerate(zip(result.bands, result.best.bands, strict=True)):
+        place, ends = 1.0 + 0.08 * (i - (len(result.bands) - 1) / 2), (energy[band.lower], energy[band.upper])
+        axes.annotate("", (place, ends[1]), (place, ends[0]), arrowprops={"arrowstyle": "-|>", "color": RED, "lw": 2.4})
+        axes.text(place, sum(ends) / 2, f"{fit.value[0]:.1f}", color=RED, rotation=90, va="center", ha="center",
+                  fontsize=11, fontweight="bold", bbox=UNDERLAY)  # fmt: skip
+    axes.set(xlim=(left - 0.06, right + 0.27), ylim=(0, ceiling), xlabel="$r\\,/\\,r_e$", ylabel="energy, cm$^{-1}$")
+
+
+def draw_band(axes: Any, band: Band, fit: LeastSquares) -> None:
+    """The measured positions as sticks; their heights are Boltzmann's at room temperature, not measured."""
+    j = np.where(band.m > 0, band.m - 1, -band.m)
+    height = np.abs(band.m) * np.exp(-SECOND_RADIATION_CM_K * fit.value[2] * j * (j + 1) / ROOM_TEMPERATURE_K)
+    for branch, colour, side in (("P", BLUE, band.m < 0), ("R", RED, band.m > 0)):
+        axes.vlines(band.nu[side], 0, height[side] / height.max(), color=colour, lw=3, label=branch)
+    axes.axvline(fit.value[0], color=GREEN, lw=1.6, ls=(0, (4, 3)))
+    axes.text(fit.value[0], 1.15, f"$\\nu_0$ = {fit.value[0]:.2f}", color=GREEN, ha="center", fontsize=11, bbox=UNDERLAY)
+    axes.set(ylim=(0, 1.32), yticks=[], xlabel="wavenumber, cm$^{-1}$")
+    axes.set_title(f"Band {band.name}: {len(band.m)} lines")
+    axes.legend(loc="upper left", frameon=False, ncols=2, handlelength=0.9, columnspacing=0.9)
+
+
+def draw_fit(axes: Any, result: Result) -> None:
+    """Above, the cubic through the lines of each band; below, what it leaves over."""
+    for i, (band, fit) in enumerate(zip(result.bands, result.best.bands, strict=True)):
+        colour, marker = (BLUE, RED, GREEN, "#b7791f")[i % 4], "osD^"[i % 4]
+        m = np.linspace(band.m.min() - 0.5, band.m.max() + 0.5, 300)
+        axes[0].plot(m, rotor_design(m) @ fit.value - fit.value[0], color=colour, lw=2)
+        axes[0].plot(band.m, band.nu - fit.value[0], marker, color=colour, ms=7, mec=PAPER, label=f"band {band.name}")
+        axes[1].errorbar(band.m + 0.12 * i, result.residuals(i), band.sigma, fmt=marker, color=colour, ms=6, mec=PAPER)
+    axes[1].axhline(0, color=INK, lw=1)
+    axes[0].set(ylabel="$\\nu(m) - \\nu_0$, cm$^{-1}$")
+    axes[0].set_title(f"{result.title}: lines and the cubic in m")
+    axes[0].legend(frameon=False)
+    axes[1].set(xlabel="line number m  (P: m = $-J$,  R: m = $J+1$)", ylabel="residual, cm$^{-1}$")
+
+
+def draw(result: Result, out: Path) -> None:
+    """spectrum.png (the well and up to four bands) and fit.png (the curves and their residuals)."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with pyplot.rc_context(STYLE):
+        shown = list(range(min(4, len(result.bands))))
+        places: Any = [["well", i] for i in shown]
+        figure, panels = pyplot.subplot_mosaic(places, figsize=(12, 7), width_ratios=[1, 1.15])
+        draw_well(panels["well"], result)
+        for i in shown:
+            draw_band(panels[i], result.bands[i], result.best.bands[i])
+        figure.suptitle(f"{result.title}: a vibrating rotor, measured", x=0.01, ha="left", fontsize=17, weight="bold")
+        figure.text(0.99, 0.955, "heights: Boltzmann at 296 K", ha="right", fontsize=10, color=GREY)
+        figure.tight_layout()
+        figure.savefig(out / "spectrum.png")
+        pyplot.close(figure)
+        figure, axes = pyplot.subplots(2, 1, figsize=(11, 7.4), sharex=True, height_ratios=[2.1, 1])
+        draw_fit(axes, result)
+        figure.tight_layout()
+        figure.savefig(out / "fit.png")
+        pyplot.close(figure)
+
+
+def digits(value: float, uncertainty: float) -> str:
+    """The value with its uncertainty in the last two digits: 10.59118(55)."""
+    if not uncertainty > 0:
+        return f"{value:.6g}"
+    places = max(0, 1 - math.floor(math.log10(uncertainty)))
+    return f"{value:.{places}f}({round(uncertainty * 10**places)})"
+
+
+def own(row: Row) -> str:
+    return digits(row["value_cm1"], row["uncertainty_cm1"])
+
+
+REPORT = r"""# {title}: constants from {file}
+
+{lines} lines in {bands} bands. Each band was fitted to $\nu(m) = \nu_0 + (B' + B'')\,m + (B' - B'')\,m^2 - 4Dm^3$, the bands
+together to $G(v) = \omega_e (v + \tfrac12) - \omega_e x_e (v + \tfrac12)^2$ and $B_v = B_e - \alpha_e (v + \tfrac12)$.
+
+| constant | this work, cm-1 | comparable | published | difference | allowed | |
+|---|---|---|---|---|---|---|
+{constants}
+
+| band | lines | chi-squared / degrees of freedom | rms residual, cm-1 | likeness of neighbouring residuals |
+|---|---|---|---|---|
+{quality}
+
+## How far to trust this
+
+* Uncertainties are one standard deviation over {resamples} residual-bootstrap resamples. They are *relative*: they hold the scatter
+  of the lines, not an error of the wavenumber scale, which moves every line together. Where neighbouring residuals are alike
+  (last column well above zero), the errors are not independent and the uncertainties are too small.
+* The formulas stop after the quadratic term of G and the linear term of B and absorb what follows. So *comparable* holds the
+  accepted constants pushed through the same cut formulas, and only it may be compared with this work; *published* may not.
+* One D for both levels of a band is assumed, which biases B' - B''. With bands of this extent alpha_e is tested to 1 % at best.
+"""
+
+
+def report(result: Result) -> str:
+    """What was found, how far it can be trusted, and why, in words for a notebook."""
+    rows, accepted, constants = result.table(), result.accepted, oscillator_of(result.best)
+    table = []
+    for r in rows:
+        given = ["" if r[k] is None else f"{r[k]:.7g}" for k in ("comparable_cm1", "published_cm1")]
+        given += ["" if r[k] is None else f"{r[k]:.2g}" for k in ("difference_cm1", "allowed_cm1")]
+        table.append(f"| {r['constant']} | {own(r)} | {' | '.join(given)} | {r['verdict']} |")
+    quality = [f"| {q['band']} | {q['lines']} | {q['chi2']:.1f} / {q['degrees_of_freedom']} | {q['rms_cm1']:.4f} | "
+               f"{q['neighbour_likeness']:.2f} |" for q in result.quality()]  # fmt: skip
+    text = REPORT.format(
+        title=result.title, file=result.source.name, lines=sum(len(b.m) for b in result.bands), bands=len(result.bands),
+        constants="\n".join(table), quality="\n".join(quality), resamples=result.spread.resamples,
+    )  # fmt: skip
+    shifts = [f"{r['difference_cm1']:+.2f} cm-1 at {r['constant'][4:]} (uncertainty {r['uncertainty_cm1']:.3f})"
+              for r in rows if r["constant"].startswith("nu0") and r["verdict"]]  # fmt: skip
+    if shifts:
+        text += f"* Scale: against the accepted origins these lines lie at {', '.join(shifts)}. A shift far above its uncertainty\n"
+        text += "  that grows with the wavenumber is a calibration bias. It is stated and bounds *allowed*; nothing is corrected.\n"
+    if constants:
+        w, wx, b = constants
+        text += f"* Levels beyond the bands are extrapolated; their limit {w**2 / (4 * wx):,.0f} cm-1 is usually far too high.\n"
+    if constants and result.spread.rotor.size:
+        (rotor_b, rotor_d), spread = result.spread.rotor, result.spread.rotor_spread
+        text += "\n## Does one Morse potential explain it all?\n\nMade from w_e, w_e x_e and B_e alone and solved on a grid, it has "
+        text += f"B_0 = {digits(rotor_b[0], spread[0, 0])}, D_0 = {digits(rotor_d[0], spread[1, 0])} and B_0 - B_1 = "
+        text += f"{rotor_b[0] - rotor_b[1]:.4f} cm-1;\nthe lines say D = {own(rows[-1])} and alpha_e = {own(rows[-2])}. "
+        text += f"(Kratzer: D = 4 B_e^3 / w_e^2 = {4 * b**3 / w**2:.3g}.)\nWhere these differ, the real well is not quite Morse's.\n"
+    return text + (f"\nAccepted values: {accepted.source}.\n" if accepted else "\nNo accepted values given: nothing compared.\n")
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in r.items()} for r in rows)
+
+
+def write(result: Result, out: Path) -> None:
+    rows, levels = result.table(), result.levels()
+    write_csv(out / "constants.csv", rows)
+    if levels:
+        write_csv(out / "levels.csv", levels)
+    (out / "report.md").write_text(report(result), encoding="utf-8")
+    verdicts = {r["verdict"] for r in rows}
+    data = {
+        "molecule": result.accepted.molecule if result.accepted else None,
+        "input": {"file": result.source.name, "sha256": hashlib.sha256(result.source.read_bytes()).hexdigest()},
+        "verdict": "fail" if "fail" in verdicts else "pass" if "pass" in verdicts else "no accepted values given",
+        "accepted_source": result.accepted.source if result.accepted else None,
+        "constants": rows, "fits": result.quality(), "levels": levels,
+        "bootstrap": {"resamples": result.spread.resamples, "seed": result.spread.seed},
+        "morse_rotor": dict(zip(("B_v_cm1", "D_v_cm1"), result.spread.rotor.tolist(), strict=True)),
+        "made_with": {"python": platform.python_version(), "numpy": np.__version__, "matplotlib": matplotlib.__version__},
+    }  # fmt: skip
+    (out / "results.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def find(name: str) -> Path:
+    """An input as given, or beside this script, where a job's inputs may lie."""
+    beside = Path(__file__).resolve().parent
+    return next((p for p in (Path(name), beside / name, beside / "data" / name) if p.is_file()), Path(name))
+
+
+def analyse(source: Path, out: Path, accepted: Accepted | None, resamples: int, seed: int) -> None:
+    say(f"step 1/{STEPS} reading {source.name}")
+    bands = read_lines(source)
+    say(f"step 2/{STEPS} fitting the vibrating rotor to each band")
+    best = constants_of(bands)
+    for band, fit in zip(bands, best.bands, strict=True):
+        say(f"  {band.name}: {len(band.m)} lines, nu0 = {fit.value[0]:.3f} cm-1, chi2 = {fit.chi2:.1f} / {fit.freedom}")
+    say(f"step 3/{STEPS} fitting the anharmonic oscillator over {len(bands)} bands")
+    for name, value in list(zip(names(bands, best), best.vector(), strict=True))[4 * len(bands) :]:
+        say(f"  {name} = {value:.6g} cm-1")
+    if not bound_levels(best):
+        say("  no bound anharmonic oscillator follows from these bands: no levels, no potential")
+    say(f"step 4/{STEPS} {resamples} bootstrap resamples, the Morse rotor solved in each")
+    result = Result(source, bands, best, bootstrap(bands, best, resamples, seed), accepted)
+    say(f"step 5/{STEPS} comparing with {accepted.molecule if accepted else 'nothing: no accepted values given'}")
+    for row in (row for row in result.table() if row["verdict"]):
+        say(f"  {row['verdict']}  {row['constant']} = {own(row)}, comparable {row['comparable_cm1']:.7g}, off by "
+            f"{row['difference_cm1']:+.2g} (allowed {row['allowed_cm1']:.2g}) cm-1")  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    say(f"step 6/{STEPS} drawing")
+    draw(result, out)
+    say(f"step 7/{STEPS} writing tables and the report")
+    write(result, out)
+    say(f"step 8/{STEPS} done: {', '.join(name for name in OUTPUTS if (out / name).exists())}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 when the analysis was carried out, whatever it found; 2 when the input is broken."""
+    parser = argparse.ArgumentParser(prog="analysis.py", description="Constants of a diatomic molecule from its lines")
+    parser.add_argument("lines", nargs="?", default="hcl_lines.csv", help=f"CSV with {', '.join(COLUMNS)}")
+    parser.add_argument("--out", default=".", help="where the results go (default: here)")
+    parser.add_argument("--accepted", help="CSV of accepted constants: constant,value,tolerance")
+    parser.add_argument("--bootstrap", type=int, default=400, metavar="N", help="resamples, 2 to 100000 (default 400)")
+    parser.add_argument("--seed", type=int, default=1, help="of the resampling (default 1)")
+    options = parser.parse_args(arguments)
+    if not 2 <= options.bootstrap <= 100_000 or options.seed < 0:
+        parser.error("--bootstrap must be from 2 to 100000 and --seed at least 0")
+    try:
+        source = find(options.lines)
+        known = KNOWN.get(source.stem.lower().split("_")[0])
+        accepted = read_accepted(find(options.accepted)) if options.accepted else known
+        analyse(source, Path(options.out), accepted, options.bootstrap, options.seed)
+    except BrokenInput as error:
+        sys.stderr.write(f"analysis.py: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
