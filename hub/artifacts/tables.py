@@ -22,8 +22,8 @@ uploads = sa.Table(
     "uploads",
     metadata,
     sa.Column("id", sa.String(40), primary_key=True),
-    sa.Column("session_id", sa.String(64), nullable=False),
-    sa.Column("owner_id", sa.String(64), nullable=False),
+    sa.Column("session", sa.String(40), nullable=False),
+    sa.Column("owner", sa.String(64), nullable=False),
     sa.Column("filename", sa.Text, nullable=False),
     sa.Column("length", sa.BigInteger, nullable=False),
     sa.Column("expected_digest", sa.String(64)),
@@ -33,25 +33,25 @@ uploads = sa.Table(
     sa.Column("finished_at", Instant),
     sa.Column("named_at", Instant),
     sa.Index("ix_uploads_expires_at", "expires_at"),
-    sa.Index("ix_uploads_session_id_digest", "session_id", "digest"),
-    sa.Index("ix_uploads_owner_id", "owner_id"),
+    sa.Index("ix_uploads_session_digest", "session", "digest"),
+    sa.Index("ix_uploads_owner", "owner"),
 )
 
 # One row per path of a session: its newest version, and the lock under which numbers are given.
 files = sa.Table(
     "files",
     metadata,
-    sa.Column("session_id", sa.String(64), primary_key=True),
+    sa.Column("session", sa.String(40), primary_key=True),
     sa.Column("path", sa.Text, primary_key=True),
     sa.Column("number", sa.Integer, nullable=False),
-    sa.Column("version_id", sa.String(40)),
+    sa.Column("version", sa.String(40)),
 )
 
 versions = sa.Table(
     "versions",
     metadata,
     sa.Column("id", sa.String(40), primary_key=True),
-    sa.Column("session_id", sa.String(64), nullable=False),
+    sa.Column("session", sa.String(40), nullable=False),
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("kind", sa.String(10), nullable=False),  # stored | reference
@@ -61,36 +61,36 @@ versions = sa.Table(
     sa.Column("metadata", Json, nullable=False),
     sa.Column("tools_used", Json, nullable=False),
     sa.Column("commit", sa.String(100)),
-    sa.Column("job_id", sa.String(40)),
-    sa.Column("author_id", sa.String(64), nullable=False),
+    sa.Column("job", sa.String(40)),
+    sa.Column("author", sa.String(64), nullable=False),
     sa.Column("at", Instant, nullable=False),
     sa.Column("alt", sa.Text),
     # Where a reference lies, and how it looked when it was taken.
     sa.Column("cluster", sa.String(64)),
     sa.Column("source_path", sa.Text),
     sa.Column("source_mtime", Instant),
-    sa.UniqueConstraint("session_id", "path", "number", name="uq_versions_session_id_path_number"),
+    sa.UniqueConstraint("session", "path", "number", name="uq_versions_session_path_number"),
     sa.CheckConstraint("kind IN ('stored', 'reference')", name="kind"),
     sa.CheckConstraint("kind = 'reference' OR digest IS NOT NULL", name="digest"),
-    sa.Index("ix_versions_session_id_digest", "session_id", "digest"),
-    sa.Index("ix_versions_session_id_at", "session_id", "at"),
-    sa.Index("ix_versions_job_id", "job_id"),
+    sa.Index("ix_versions_session_digest", "session", "digest"),
+    sa.Index("ix_versions_session_at", "session", "at"),
+    sa.Index("ix_versions_job", "job"),
     sa.Index("ix_versions_digest", "digest"),
 )
 
 lineage = sa.Table(
     "lineage",
     metadata,
-    sa.Column("version_id", sa.String(40), sa.ForeignKey("versions.id"), primary_key=True),
-    sa.Column("source_id", sa.String(40), sa.ForeignKey("versions.id"), primary_key=True),
-    sa.Index("ix_lineage_source_id", "source_id"),
+    sa.Column("version", sa.String(40), sa.ForeignKey("versions.id"), primary_key=True),
+    sa.Column("source", sa.String(40), sa.ForeignKey("versions.id"), primary_key=True),
+    sa.Index("ix_lineage_source", "source"),
 )
 
 # What must not be cleaned away, and why: written by links and the notebook, read by retention.
 pins = sa.Table(
     "pins",
     metadata,
-    sa.Column("session_id", sa.String(64), primary_key=True),
+    sa.Column("session", sa.String(40), primary_key=True),
     sa.Column("digest", sa.String(64), primary_key=True),
     sa.Column("reason_kind", sa.String(24), primary_key=True),
     sa.Column("reason_id", sa.String(64), primary_key=True),
@@ -118,7 +118,7 @@ previews = sa.Table(
 backup_policies = sa.Table(
     "backup_policies",
     metadata,
-    sa.Column("session_id", sa.String(64), primary_key=True),
+    sa.Column("session", sa.String(40), primary_key=True),
     sa.Column("auto_backup", sa.Boolean, nullable=False),
     sa.Column("schedule", sa.String(10), nullable=False),
     sa.Column("retention", sa.String(20), nullable=False),
