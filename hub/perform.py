@@ -121,7 +121,9 @@ def _carry_out(house: House, tx: Tx, action: actions.Action, actor: Actor, reque
     line = _write_lines(ctx, registration.tag, request)
     answer = Answer(line, msgspec.to_builtins(result))
     if key is not None:
-        bare = {k: v for k, v in answer.result.items() if k not in ctx.revealed} if ctx.revealed else answer.result
+        bare = msgspec.to_builtins(result)
+        for place in ctx.revealed:
+            _put(bare, place, None)
         stored = msgspec.json.encode(_Stored(line, bare, ctx.revealed))
         tx.execute(
             sa.update(idempotency)
@@ -145,8 +147,16 @@ def _earlier_answer(ctx: Context, key: str, request: bytes) -> Answer | None:
     stored = msgspec.json.decode(row.answer, type=_Stored)
     result = stored.result
     for field, (prefix, purpose, object_id) in stored.revealed.items():
-        result[field] = derived_secret(ctx.house.secret, prefix, purpose, object_id)
+        _put(result, field, derived_secret(ctx.house.secret, prefix, purpose, object_id))
     return Answer(stored.line, result)
+
+
+def _put(value: Any, place: str, secret: str | None) -> None:
+    """Set the secret at a dotted place such as `invitations.0.secret` of an answer."""
+    *path, last = place.split(".")
+    for step in path:
+        value = value[int(step)] if isinstance(value, list) else value[step]
+    value[last] = secret
 
 
 def _write_lines(ctx: Context, action: str, request: bytes | None) -> int:
@@ -168,6 +178,8 @@ def _write_lines(ctx: Context, action: str, request: bytes | None) -> int:
             ),
             ctx.now,
         )
+        if named.written is not None:
+            named.written(line)
         ctx.publish(
             f"session:{named.session_id}" if named.session_id else "hub",
             {"kind": "changed", "action": named.action or action, "object_kind": named.kind, "object": named.id},

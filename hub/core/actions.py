@@ -25,7 +25,10 @@ MAXIMUM_DEPTH = 32
 class Action(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True, tag_field="action"
 ):
-    """Something a person does; subclasses give `tag=` and document themselves in one sentence."""
+    """Something a person does, said in the first sentence of its docstring.
+
+    Subclasses give `frozen=True` (again, for the type checker) and `tag=`.
+    """
 
     secret_fields: ClassVar[tuple[str, ...]] = ()
 

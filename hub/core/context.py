@@ -73,6 +73,7 @@ class Named(msgspec.Struct, frozen=True):
     session_id: str | None
     facts: dict[str, Any]
     action: str | None = None
+    written: Callable[[int], None] | None = None  # told the line, in the same transaction
 
 
 class Context(Scope):
@@ -85,10 +86,17 @@ class Context(Scope):
         self.revealed: dict[str, tuple[str, str, str]] = {}
 
     def about(
-        self, kind: str, object_id: str, session_id: str | None = None, *, action: str | None = None, **facts: Any
+        self,
+        kind: str,
+        object_id: str,
+        session_id: str | None = None,
+        *,
+        action: str | None = None,
+        written: Callable[[int], None] | None = None,
+        **facts: Any,
     ) -> None:
         """Name the object of this action's ledger line. Facts hold ids, digests and numbers; never names or e-mails."""
-        self.lines.append(Named(kind, object_id, session_id, facts, action))
+        self.lines.append(Named(kind, object_id, session_id, facts, action, written))
 
     def enqueue(
         self, kind: str, object_id: str, *, queue: str = "default", due_at: dt.datetime | None = None, **args: Any
@@ -107,8 +115,9 @@ class Context(Scope):
         self.tx.after_commit(then)
 
     def reveal(self, field: str, prefix: str, purpose: str, object_id: str) -> str:
-        """A secret shown once in `field` of the answer: derived from the hub's key, so it is never stored.
+        """A secret shown once in `field` (`invitations.0.secret`) of the answer.
 
+        It is derived from the hub's key, so it is never stored.
         A retry under the same idempotency key is answered with the same secret.
         """
         self.revealed[field] = (prefix, purpose, object_id)

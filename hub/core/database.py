@@ -96,7 +96,8 @@ class Tx:
     def insert_new(self, table: sa.Table, **values: Any) -> bool:
         """Insert unless a row with the same key is there already (or is being committed); says whether it did."""
         insert = sqlite.insert if self.conn.dialect.name == "sqlite" else postgresql.insert
-        return self.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount == 1
+        statement = insert(table).values(**values).on_conflict_do_nothing().returning(*table.primary_key.columns)
+        return self.execute(statement).first() is not None
 
     def after_commit(self, then: Callable[[], None]) -> None:
         """Run `then` once, after COMMIT; it must not matter whether it ever runs (the process may die here)."""

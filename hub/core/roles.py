@@ -41,42 +41,18 @@ SESSION_PERMISSIONS: dict[SessionRole, frozenset[str]] = {
 }
 
 # What each role may do in the hub as a whole, without any session.
+_GUEST = frozenset({"link:open", "sign_in:use", "sign_in:end"})
+_MEMBER = _GUEST | frozenset(
+    {"hub:read", "session:create", "token:create", "token:revoke"}
+    | {"key:create", "key:revoke", "key:use", "invitation:accept"}
+)
 HUB_PERMISSIONS: dict[HubRole, frozenset[str]] = {
-    "operator": frozenset(
-        {
-            "hub:read",
-            "session:create",
-            "token:create",
-            "token:revoke",
-            "key:create",
-            "key:revoke",
-            "key:use",
-            "account:create",
-            "account:sign_in_link",
-            "hub:verify",
-            "invitation:accept",
-            "link:open",
-            "account:change",
-        }
-    ),
-    "member": frozenset(
-        {
-            "hub:read",
-            "session:create",
-            "token:create",
-            "token:revoke",
-            "key:create",
-            "key:revoke",
-            "key:use",
-            "invitation:accept",
-            "link:open",
-            "account:change",
-        }
-    ),
-    "guest": frozenset({"invitation:accept", "link:open"}),
+    "operator": _MEMBER | frozenset({"account:create", "account:sign_in_link", "hub:verify"}),
+    "member": _MEMBER,
+    "guest": _GUEST,
 }
 
-# What one may do to a private thing one made oneself; to others' private things nobody may do anything.
+# How roles compare: nobody may grant what ranks above their own.
 _RANK: dict[SessionRole, int] = {
     "guest": 0,
     "read": 1,

@@ -45,6 +45,7 @@ def append(tx: Tx, body: Body, at: dt.datetime) -> int:
             commitment=rules.commitment(nonce, encoded),
         )
     )
+    assert inserted.inserted_primary_key is not None
     line: int = inserted.inserted_primary_key[0]
     tx.execute(sa.insert(ledger_bodies).values(line=line, nonce=nonce, bytes=encoded))
     tx.execute(sa.insert(ledger_pending).values(line=line))

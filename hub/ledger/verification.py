@@ -5,6 +5,8 @@ It names the first thing that does not hold, and says of erased bodies that they
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 import sqlalchemy as sa
 
@@ -54,18 +56,19 @@ def verify(conn: sa.Connection, origin: str, public: bytes) -> Verification:
         .order_by(ledger_order.c.sequence)
         .execution_options(yield_per=1000)
     )
-    for row in rows:
-        if row.sequence != size:
-            return result(f"sequence {size} is missing")
-        if row.bytes is None:
-            erased += 1
-        elif fault := _line_fault(row):
-            return result(f"sequence {row.sequence} (line {row.line}): {fault}")
-        size, frontier = rules.append(size, frontier, [rules.leaf(row.commitment)])
-        if note is not None and note.size == size:
-            if fault := _checkpoint_fault(note, origin, public, rules.root(frontier)):
-                return result(f"checkpoint at size {size}: {fault}")
-            note = next(due, None)
+    with contextlib.closing(rows):  # a server-side cursor must be closed, also when a fault ends the walk
+        for row in rows:
+            if row.sequence != size:
+                return result(f"sequence {size} is missing")
+            if row.bytes is None:
+                erased += 1
+            elif fault := _line_fault(row):
+                return result(f"sequence {row.sequence} (line {row.line}): {fault}")
+            size, frontier = rules.append(size, frontier, [rules.leaf(row.commitment)])
+            if note is not None and note.size == size:
+                if fault := _checkpoint_fault(note, origin, public, rules.root(frontier)):
+                    return result(f"checkpoint at size {size}: {fault}")
+                note = next(due, None)
     if note is not None:
         return result(f"the ledger ends at {size}, but a checkpoint was signed at {note.size}: lines were cut off")
     if read_frontier(conn) != (size, frontier):

@@ -1,0 +1,109 @@
+"""Making people, and turning what they prove themselves with into an Actor."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from hub.core import limits
+from hub.core.context import Actor
+from hub.core.database import Tx
+from hub.core.ids import new_id, secret_digest
+from hub.core.roles import HubRole
+from hub.people import rules
+from hub.people.tables import emails, persons, sign_ins, tokens
+
+# What else is made with a person (their personal session), told downward by the feature that makes it.
+MADE: list[Callable[[Tx, str, dt.datetime], None]] = []
+
+
+def make(
+    tx: Tx, *, handle: str | None, name: str, hub_role: HubRole, now: dt.datetime, email: str | None = None
+) -> str:
+    """A new person; returns the id. Raises InvalidInput for a bad handle; the caller checks that it is free."""
+    if handle is None:
+        handle = rules.handle_from(name, frozenset(tx.execute(sa.select(persons.c.handle)).scalars()))
+    person_id = new_id("per")
+    tx.execute(
+        sa.insert(persons).values(
+            id=person_id,
+            handle=rules.checked_handle(handle),
+            name=rules.checked_name(name),
+            hub_role=hub_role,
+            created_at=now,
+        )
+    )
+    if email is not None:
+        tx.execute(sa.insert(emails).values(email=rules.normal_email(email), person=person_id))
+    for also in MADE:
+        also(tx, person_id, now)
+    return person_id
+
+
+def actor_of(conn: sa.Connection, person_id: str) -> Actor | None:
+    """The person as an actor, if they exist and are not disabled."""
+    row = conn.execute(sa.select(persons).where(persons.c.id == person_id, persons.c.disabled_at.is_(None))).first()
+    return None if row is None else Actor(id=row.id, name=row.name, handle=row.handle, hub_role=row.hub_role)
+
+
+def by_handle(conn: sa.Connection, handle: str) -> str | None:
+    """The id of the person with this handle."""
+    found: str | None = conn.execute(sa.select(persons.c.id).where(persons.c.handle == handle)).scalar()
+    return found
+
+
+def by_verified_email(conn: sa.Connection, email: str) -> str | None:
+    """The id of the person who proved to own this address."""
+    found: str | None = conn.execute(
+        sa.select(emails.c.person).where(emails.c.email == rules.normal_email(email), emails.c.verified_at.is_not(None))
+    ).scalar()
+    return found
+
+
+def actor_by_token(conn: sa.Connection, secret: str, now: dt.datetime) -> Actor | None:
+    """Who an API or service token speaks for; None for an unknown, revoked or expired one."""
+    row = conn.execute(
+        sa.select(tokens).where(
+            tokens.c.digest == secret_digest(secret),
+            tokens.c.revoked_at.is_(None),
+            sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now),
+        )
+    ).first()
+    if row is None:
+        return None
+    if row.person is None:
+        return Actor(id=row.id, name=row.name, kind="service", hub_role="guest", token_id=row.id)
+    actor = actor_of(conn, row.person)
+    if actor is None:
+        return None
+    scopes = None if row.scopes is None else frozenset(row.scopes)
+    return Actor(
+        id=actor.id, name=actor.name, handle=actor.handle, hub_role=actor.hub_role, token_id=row.id, scopes=scopes
+    )
+
+
+def sign_in(tx: Tx, secret: str, now: dt.datetime, *, person: str | None = None, link: str | None = None) -> str:
+    """Remember a browser's sign-in under `secret`; returns its id."""
+    sign_in_id = new_id("sin")
+    tx.execute(
+        sa.insert(sign_ins).values(
+            id=sign_in_id,
+            person=person,
+            link=link,
+            digest=secret_digest(secret),
+            at=now,
+            expires_at=now + dt.timedelta(seconds=limits.SIGN_IN_SECONDS),
+        )
+    )
+    return sign_in_id
+
+
+def live_sign_in(conn: sa.Connection, secret: str, now: dt.datetime) -> sa.Row[tuple[object, ...]] | None:
+    """The sign-in a cookie stands for, while it lasts."""
+    return conn.execute(
+        sa.select(sign_ins).where(
+            sign_ins.c.digest == secret_digest(secret), sign_ins.c.ended_at.is_(None), sign_ins.c.expires_at > now
+        )
+    ).first()

@@ -1,0 +1,296 @@
+"""Sharing a workspace: making sessions, giving and taking roles, invitations."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Meta
+
+from hub.core import limits
+from hub.core.actions import Action, handles
+from hub.core.clock import iso
+from hub.core.context import Context
+from hub.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
+from hub.core.ids import looks_like_id, new_id
+from hub.people import accounts, once
+from hub.people import rules as people_rules
+from hub.people.tables import persons
+from hub.sessions import grants, names, rules
+from hub.sessions.tables import grants as grants_table
+from hub.sessions.tables import invitations, sessions
+
+Ref = Annotated[str, Meta(min_length=1, max_length=200)]
+Moment = Annotated[dt.datetime, Meta(tz=True)]
+Role = Literal["read", "read_write", "admin"]
+
+
+class Participant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Somebody to share with, by the address they are known under."""
+
+    email: Annotated[str, Meta(max_length=254)]
+    role: Role = "read"
+
+
+class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the session's room is to offer."""
+
+    live_cursor: bool = False
+    voice_chat: bool = False
+    screen_sharing: bool = False
+
+
+class ShareSession(Action, frozen=True, tag="session_share"):
+    """Share a session with people, and say what its room offers; makes the session when it is not there."""
+
+    session_id: Ref | None = None
+    participants: Annotated[tuple[Participant, ...], Meta(max_length=limits.PARTICIPANTS_PER_REQUEST)] = ()
+    expires: Moment | None = None
+    real_time: bool = False
+    features: Features | None = None
+
+
+class InvitationView(msgspec.Struct, frozen=True):
+    """Somebody who is invited; the secret link is returned to the inviter, who may pass it on."""
+
+    invitation: str
+    email: str
+    role: str
+    url: str
+    secret: str | None
+    expires: str
+
+
+class SharedView(msgspec.Struct, frozen=True):
+    """What sharing did."""
+
+    session: str
+    name: str
+    made: bool
+    url: str
+    granted: list[str]
+    invitations: list[InvitationView]
+    features: dict[str, bool]
+    not_served_yet: list[str]
+    expires: str | None
+
+
+@handles(ShareSession, needs="session:share")
+def share_session(act: ShareSession, ctx: Context) -> SharedView:
+    """Grant known (verified) people their role, invite the others, set the room's features."""
+    rules.checked_expiry(act.expires, ctx.now)
+    session_id, made = _found_or_made(act, ctx)
+    if act.features is not None or act.real_time:
+        features = msgspec.to_builtins(act.features) if act.features else {}
+        if act.real_time:
+            features["live_cursor"] = features.get("live_cursor", True)
+        ctx.execute(sa.update(sessions).where(sessions.c.id == session_id).values(features=features))
+    granted: list[str] = []
+    invited: list[InvitationView] = []
+    for index, participant in enumerate(act.participants):
+        email = people_rules.normal_email(participant.email)
+        person = accounts.by_verified_email(ctx.conn, email)
+        if person is not None:
+            grants.give(ctx, session_id, person, participant.role, via="share", expires_at=act.expires)
+            granted.append(person)
+        else:
+            grants.refuse_above_own(ctx, session_id, participant.role)
+            invited.append(_invite(ctx, session_id, email, participant.role, act.expires, len(invited)))
+        if any(p.email.lower() == participant.email.lower() for p in act.participants[:index]):
+            raise InvalidInput("the same address twice", path=f"$.params.participants[{index}].email")
+    row = ctx.execute(sa.select(sessions).where(sessions.c.id == session_id)).one()
+    ctx.about(
+        "session",
+        session_id,
+        session_id,
+        made=made,
+        granted=[{"person": p} for p in granted],
+        invited=[i.invitation for i in invited],
+        features=row.features,
+    )
+    return SharedView(
+        session=session_id,
+        name=names.full_name(ctx, session_id),
+        made=made,
+        url=names.room_url(ctx, session_id),
+        granted=granted,
+        invitations=invited,
+        features=row.features,
+        not_served_yet=sorted(f for f, on in row.features.items() if on and f not in rules.SERVED_FEATURES),
+        expires=None if act.expires is None else iso(act.expires),
+    )
+
+
+def _found_or_made(act: ShareSession, ctx: Context) -> tuple[str, bool]:
+    ref = act.session_id
+    if ref is not None:
+        try:
+            return ctx.access.session(ref, "session:share"), False
+        except NotFound:
+            if "/" in ref or looks_like_id(ref):
+                raise
+            rules.checked_slug(ref, "$.params.session_id")
+    # A name nobody here has yet makes a session of the actor's own; without a name, one named after the day.
+    ctx.access.hub("session:create")
+    wanted = ref or f"shared-{ctx.now:%Y-%m-%d}"
+    taken = frozenset(ctx.execute(sa.select(sessions.c.name).where(sessions.c.owner == ctx.actor.id)).scalars())
+    name = rules.free_name(wanted, taken) if ref is None else wanted
+    session_id = grants.make(ctx.tx, owner=ctx.actor.id, name=name, title=name, now=ctx.now)
+    ctx.access.forget_roles()
+    return ctx.access.session(session_id, "session:share"), True
+
+
+def _invite(
+    ctx: Context, session_id: str, email: str, role: Role, expires: dt.datetime | None, index: int
+) -> InvitationView:
+    invitation = new_id("inv")
+    secret = ctx.reveal(f"invitations.{index}.secret", "clgi", "invitation", invitation)
+    until = ctx.now + dt.timedelta(seconds=limits.INVITATION_SECONDS)
+    if expires is not None:
+        until = min(until, expires)
+    ctx.execute(
+        sa.insert(invitations).values(
+            id=invitation,
+            session=session_id,
+            email=email,
+            role=role,
+            by=ctx.actor.id,
+            grant_expires_at=expires,
+            created_at=ctx.now,
+        )
+    )
+    once.issue(ctx.tx, secret, "invitation", person=None, expires_at=until, invitation=invitation)
+    return InvitationView(invitation, email, role, f"{ctx.settings.origin}/invitation", secret, iso(until))
+
+
+class CreateSession(Action, frozen=True, tag="session_create"):
+    """Make a session of your own."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    title: Annotated[str, Meta(max_length=limits.TITLE_CHARACTERS)] = ""
+
+
+class MadeView(msgspec.Struct, frozen=True):
+    """A fresh session."""
+
+    session: str
+    name: str
+    url: str
+
+
+@handles(CreateSession, needs="session:create")
+def create_session(act: CreateSession, ctx: Context) -> MadeView:
+    """A name is unique per owner."""
+    ctx.access.hub("session:create")
+    name = rules.checked_slug(act.name, "$.params.name")
+    taken = ctx.execute(
+        sa.select(sessions.c.id).where(sessions.c.owner == ctx.actor.id, sessions.c.name == name)
+    ).first()
+    if taken is not None:
+        raise Conflict(f"you have a session {name!r} already", code="name_taken", path="$.params.name")
+    session_id = grants.make(ctx.tx, owner=ctx.actor.id, name=name, title=act.title or name, now=ctx.now)
+    ctx.about("session", session_id, session_id)
+    return MadeView(session_id, names.full_name(ctx, session_id), names.room_url(ctx, session_id))
+
+
+class AcceptInvitation(Action, frozen=True, tag="invitation_accept"):
+    """Take up an invitation by its secret link."""
+
+    secret: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+@handles(AcceptInvitation, needs="invitation:accept")
+def accept_invitation(act: AcceptInvitation, ctx: Context) -> MadeView:
+    """Whoever holds the link is meant: an invitation never binds by a typed address."""
+    ctx.access.hub("invitation:accept")
+    used = once.consume(ctx, act.secret, kind="invitation")
+    row = ctx.execute(
+        sa.update(invitations)
+        .where(invitations.c.id == used.facts["invitation"], invitations.c.withdrawn_at.is_(None))
+        .values(accepted_by=ctx.actor.id)
+        .returning(invitations)
+    ).first()
+    if row is None:
+        raise NotFound("this invitation was withdrawn", code="secret_not_valid")
+    values = {"role": row.role, "expires_at": row.grant_expires_at, "at": ctx.now}
+    ctx.tx.insert_new(grants_table, session=row.session, subject=ctx.actor.id, via=f"invitation:{row.id}", **values)
+    ctx.about("session", row.session, row.session, action="grant_change", person=ctx.actor.id, role=row.role)
+    return MadeView(row.session, names.full_name(ctx, row.session), names.room_url(ctx, row.session))
+
+
+class ChangeGrant(Action, frozen=True, tag="grant_change"):
+    """Give somebody who takes part another role."""
+
+    session_id: Ref
+    participant: Annotated[str, Meta(max_length=64)]
+    role: Role
+
+
+class GrantView(msgspec.Struct, frozen=True):
+    """Who has which role now; no role when it was taken."""
+
+    session: str
+    person: str
+    role: str | None
+
+
+@handles(ChangeGrant, needs="session:share")
+def change_grant(act: ChangeGrant, ctx: Context) -> GrantView:
+    """One grant replaces all earlier ones of this person."""
+    session_id = ctx.access.session(act.session_id, "session:share")
+    person = _participant(ctx, session_id, act.participant)
+    grants.take(ctx, session_id, person)
+    grants.give(ctx, session_id, person, act.role, via="share", expires_at=None)
+    ctx.about("session", session_id, session_id, person=person, role=act.role)
+    return GrantView(session_id, person, act.role)
+
+
+class RevokeGrant(Action, frozen=True, tag="grant_revoke"):
+    """Take somebody's role away, or withdraw an invitation; it holds at once, on every surface."""
+
+    session_id: Ref
+    participant: Annotated[str, Meta(max_length=64)]
+
+
+@handles(RevokeGrant, needs="session:share")
+def revoke_grant(act: RevokeGrant, ctx: Context) -> GrantView:
+    """Every grant goes, whatever way it came."""
+    session_id = ctx.access.session(act.session_id, "session:share")
+    if looks_like_id(act.participant, "inv"):
+        withdrawn = ctx.execute(
+            sa.update(invitations)
+            .where(
+                invitations.c.id == act.participant,
+                invitations.c.session == session_id,
+                invitations.c.accepted_by.is_(None),
+            )
+            .values(withdrawn_at=ctx.now)
+        )
+        if withdrawn.rowcount != 1:
+            raise NotFound("there is no such open invitation", code="invitation_not_found")
+        ctx.about("invitation", act.participant, session_id)
+        return GrantView(session_id, act.participant, None)
+    person = _participant(ctx, session_id, act.participant)
+    grants.take(ctx, session_id, person)
+    ctx.about("session", session_id, session_id, person=person)
+    return GrantView(session_id, person, None)
+
+
+def _participant(ctx: Context, session_id: str, ref: str) -> str:
+    """The person meant by an id or handle, who must take part already and not own the session."""
+    person = ref if looks_like_id(ref, "per") else accounts.by_handle(ctx.conn, ref)
+    owner = ctx.execute(sa.select(sessions.c.owner).where(sessions.c.id == session_id)).scalar()
+    if person == owner:
+        raise NotAllowed("the owner of a session keeps it", code="owner_stays")
+    found = None
+    if person is not None:
+        found = ctx.execute(
+            sa.select(persons.c.id)
+            .join(grants_table, grants_table.c.subject == persons.c.id)
+            .where(grants_table.c.session == session_id, persons.c.id == person)
+        ).first()
+    if found is None:
+        raise NotFound(f"{ref[:60]!r} does not take part in this session", code="participant_not_found")
+    return str(found.id)

@@ -1,0 +1,123 @@
+"""Rights in sessions: what gives them, takes them, and tells access which role counts."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import sqlalchemy as sa
+
+from hub.core.access import Guarded, gives_default_session, gives_roles, guards
+from hub.core.context import Actor, Context, Scope
+from hub.core.database import Tx
+from hub.core.errors import NotAllowed
+from hub.core.ids import new_id
+from hub.core.roles import SessionRole, may_grant, strongest
+from hub.people import accounts
+from hub.people.tables import persons
+from hub.sessions import rules
+from hub.sessions.tables import grants, links, sessions
+
+
+@guards("session")
+def guard_session(conn: sa.Connection, session_id: str) -> Guarded | None:
+    row = conn.execute(sa.select(sessions.c.visibility).where(sessions.c.id == session_id)).first()
+    return None if row is None else Guarded(session_id, visibility=row.visibility)
+
+
+@gives_roles
+def role_of(scope: Scope, actor: Actor, session_id: str) -> SessionRole | None:
+    """The strongest role an actor holds in a session now."""
+    if actor.kind == "link":
+        row = scope.execute(
+            sa.select(links.c.role, links.c.session).where(
+                links.c.id == actor.link_id, links.c.revoked_at.is_(None), links.c.expires_at > scope.now
+            )
+        ).first()
+        return row.role if row is not None and row.session == session_id else None
+    if actor.kind != "person":
+        return None
+    owner = scope.execute(sa.select(sessions.c.owner).where(sessions.c.id == session_id)).scalar()
+    if owner == actor.id:
+        return "owner"
+    held = scope.execute(
+        sa.select(grants.c.role).where(
+            grants.c.session == session_id,
+            grants.c.subject == actor.id,
+            sa.or_(grants.c.expires_at.is_(None), grants.c.expires_at > scope.now),
+        )
+    ).scalars()
+    return strongest(list(held))
+
+
+@gives_default_session
+def personal_session(scope: Scope) -> str | None:
+    """What `session_id: null` means: the session a link leads to, else one's own."""
+    if scope.actor.kind == "link":
+        return scope.actor.link_session
+    found: str | None = scope.execute(
+        sa.select(sessions.c.id).where(sessions.c.owner == scope.actor.id, sessions.c.personal.is_(True))
+    ).scalar()
+    return found
+
+
+def _make_personal(tx: Tx, person_id: str, now: dt.datetime) -> None:
+    handle = tx.execute(sa.select(persons.c.name).where(persons.c.id == person_id)).scalar()
+    make(tx, owner=person_id, name=rules.PERSONAL, title=f"{handle}'s own", now=now, personal=True)
+
+
+accounts.MADE.append(_make_personal)
+
+
+def make(
+    tx: Tx,
+    *,
+    owner: str,
+    name: str,
+    title: str,
+    now: dt.datetime,
+    personal: bool = False,
+    features: dict[str, bool] | None = None,
+) -> str:
+    """A new session; returns its id."""
+    session_id = new_id("ses")
+    tx.execute(
+        sa.insert(sessions).values(
+            id=session_id,
+            owner=owner,
+            name=name,
+            title=title,
+            personal=personal,
+            features=features or {"live_cursor": True},
+            created_at=now,
+        )
+    )
+    return session_id
+
+
+def give(
+    ctx: Context, session_id: str, subject: str, role: SessionRole, *, via: str, expires_at: dt.datetime | None
+) -> None:
+    """Grant a role by one way, replacing what was granted by the same way. Raises NotAllowed above one's own."""
+    refuse_above_own(ctx, session_id, role)
+    values = {"role": role, "expires_at": expires_at, "at": ctx.now}
+    if not ctx.tx.insert_new(grants, session=session_id, subject=subject, via=via, **values):
+        ctx.execute(
+            sa.update(grants)
+            .where(grants.c.session == session_id, grants.c.subject == subject, grants.c.via == via)
+            .values(**values)
+        )
+
+
+def refuse_above_own(ctx: Context, session_id: str, role: SessionRole) -> None:
+    """Raises NotAllowed when the actor would give more than they have."""
+    own = ctx.access.role(session_id)
+    if ctx.actor.kind != "system" and (own is None or not may_grant(own, role)):
+        raise NotAllowed(f"a {own} may not give the role {role}", code="role_above_own")
+
+
+def take(ctx: Context, session_id: str, subject: str, via: str | None = None) -> int:
+    """Take all grants (or those by one way) of a subject; returns how many there were."""
+    condition = (grants.c.session == session_id) & (grants.c.subject == subject)
+    if via is not None:
+        condition &= grants.c.via == via
+    return ctx.execute(sa.delete(grants).where(condition)).rowcount

@@ -1,0 +1,176 @@
+"""What can be read of sessions: which ones, who takes part, which links are out."""
+
+from __future__ import annotations
+
+import msgspec
+import sqlalchemy as sa
+
+from hub.core import limits
+from hub.core.clock import iso
+from hub.core.context import Scope
+from hub.people import views as people
+from hub.people.tables import persons
+from hub.sessions import names, rules
+from hub.sessions.tables import grants, invitations, links, sessions
+
+
+class SessionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A session as one who takes part sees it."""
+
+    id: str
+    name: str
+    title: str
+    owner: people.PersonView
+    role: str | None
+    personal: bool
+    features: dict[str, bool]
+    not_served_yet: list[str]
+    created: str
+    url: str
+
+
+class ParticipantView(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody with a role in a session."""
+
+    person: people.PersonView
+    role: str
+    via: str
+    expires: str | None
+
+
+class InvitationRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody invited who has not come yet; addresses are shown to those who may share."""
+
+    id: str
+    email: str
+    role: str
+    created: str
+
+
+class LinkRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An expiring link, without its secret."""
+
+    id: str
+    label: str
+    role: str
+    target: str
+    created: str
+    created_by: str
+    expires: str
+    uses: int
+    uses_left: int | None
+    state: str  # open | expired | revoked | used up
+
+
+class ParticipantsView(msgspec.Struct, frozen=True, kw_only=True):
+    """Who can come in, and by what."""
+
+    participants: list[ParticipantView]
+    invitations: list[InvitationRow]
+
+
+def session(scope: Scope, ref: str) -> SessionView:
+    """One session."""
+    session_id = scope.access.session(ref, "session:read")
+    row = scope.execute(sa.select(sessions).where(sessions.c.id == session_id)).one()
+    return _view(scope, row, people.person(scope, row.owner))
+
+
+def mine(scope: Scope) -> list[SessionView]:
+    """The sessions the actor owns or was granted, newest first."""
+    rows = scope.execute(
+        sa.select(sessions)
+        .where(sessions.c.id.in_(names.known_sessions(scope)))
+        .order_by(sessions.c.personal.desc(), sessions.c.created_at.desc())
+        .limit(limits.PAGE_ITEMS)
+    ).all()
+    owners = people.people(scope, {row.owner for row in rows})
+    return [_view(scope, row, owners[row.owner]) for row in rows]
+
+
+def _view(scope: Scope, row: sa.Row[tuple[object, ...]], owner: people.PersonView) -> SessionView:
+    name = f"{owner.handle}/{row.name}"
+    return SessionView(
+        id=row.id,
+        name=name,
+        title=row.title,
+        owner=owner,
+        role=scope.access.role(row.id),
+        personal=row.personal,
+        features=row.features,
+        not_served_yet=sorted(f for f, on in row.features.items() if on and f not in rules.SERVED_FEATURES),
+        created=iso(row.created_at),
+        url=f"{scope.settings.origin}/s/{name}",
+    )
+
+
+def participants(scope: Scope, ref: str) -> ParticipantsView:
+    """Owner first, then everybody granted a role; invitations for those who may share."""
+    session_id = scope.access.session(ref, "people:read")
+    owner = scope.execute(sa.select(sessions.c.owner).where(sessions.c.id == session_id)).scalar_one()
+    rows = scope.execute(
+        sa.select(grants)
+        .join(persons, persons.c.id == grants.c.subject)
+        .where(
+            grants.c.session == session_id,
+            sa.or_(grants.c.expires_at.is_(None), grants.c.expires_at > scope.now),
+        )
+        .order_by(grants.c.at)
+    ).all()
+    known = people.people(scope, {owner, *(row.subject for row in rows)})
+    found = [ParticipantView(person=known[owner], role="owner", via="owner", expires=None)]
+    found += [
+        ParticipantView(
+            person=known[row.subject],
+            role=row.role,
+            via=row.via.partition(":")[0],
+            expires=None if row.expires_at is None else iso(row.expires_at),
+        )
+        for row in rows
+    ]
+    invited = []
+    if scope.access.may(session_id, "session:share"):
+        invited = [
+            InvitationRow(id=row.id, email=row.email, role=row.role, created=iso(row.created_at))
+            for row in scope.execute(
+                sa.select(invitations)
+                .where(
+                    invitations.c.session == session_id,
+                    invitations.c.accepted_by.is_(None),
+                    invitations.c.withdrawn_at.is_(None),
+                )
+                .order_by(invitations.c.created_at)
+            )
+        ]
+    return ParticipantsView(participants=found, invitations=invited)
+
+
+def session_links(scope: Scope, ref: str) -> list[LinkRow]:
+    """The links of a session, newest first."""
+    session_id = scope.access.session(ref, "link:read")
+    rows = scope.execute(
+        sa.select(links).where(links.c.session == session_id).order_by(links.c.created_at.desc())
+    ).all()
+    return [
+        LinkRow(
+            id=row.id,
+            label=row.label,
+            role=row.role,
+            target=row.target,
+            created=iso(row.created_at),
+            created_by=row.created_by,
+            expires=iso(row.expires_at),
+            uses=row.uses,
+            uses_left=row.uses_left,
+            state=_state(scope, row),
+        )
+        for row in rows
+    ]
+
+
+def _state(scope: Scope, row: sa.Row[tuple[object, ...]]) -> str:
+    if row.revoked_at is not None:
+        return "revoked"
+    if row.expires_at <= scope.now:
+        return "expired"
+    return "used up" if row.uses_left == 0 else "open"

@@ -1,0 +1,97 @@
+"""The few fixtures that carry most tests: a clock that can be set, a hub on SQLite, people in it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub import app
+from hub.core.bus import MemoryBus
+from hub.core.clock import FrozenClock
+from hub.core.context import Actor
+from hub.core.database import Database, metadata
+from hub.core.house import House
+from hub.core.settings import Settings
+from hub.people import accounts
+from hub.perform import Answer
+from hub.perform import perform as perform_action
+from tests.databases import databases, postgres_url  # noqa: F401 - fixtures
+
+NOW = dt.datetime(2024, 6, 1, 12, 0, tzinfo=dt.UTC)
+
+Perform = Callable[..., Any]
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock(NOW)
+
+
+@pytest.fixture
+def bus() -> MemoryBus:
+    return MemoryBus()
+
+
+@pytest.fixture
+def house(tmp_path: Path, clock: FrozenClock, bus: MemoryBus) -> Iterator[House]:
+    """A hub on SQLite in a folder of its own, with a memory bus and a clock that stands still."""
+    settings = Settings(data=tmp_path / "data", port=8400, public_url="http://hub.test")
+    house = app.build(settings, clock=clock, bus=bus)
+    metadata.create_all(house.db.write_engine)
+    yield house
+    house.close()
+
+
+def make_person(house: House, handle: str, *, hub_role: Any = "member", email: str | None = None) -> Actor:
+    """A person as an actor."""
+
+    def work(tx: Any) -> str:
+        return accounts.make(
+            tx, handle=handle, name=handle.title(), hub_role=hub_role, now=house.clock.now(), email=email
+        )
+
+    person = house.db.write(work)
+    with house.db.read() as conn:
+        actor = accounts.actor_of(conn, person)
+    assert actor is not None
+    return actor
+
+
+@pytest.fixture
+def ana(house: House) -> Actor:
+    return make_person(house, "ana", email="ana@university.edu")
+
+
+@pytest.fixture
+def ben(house: House) -> Actor:
+    return make_person(house, "ben", email="ben@university.edu")
+
+
+@pytest.fixture
+def operator(house: House) -> Actor:
+    return make_person(house, "olga", hub_role="operator")
+
+
+@pytest.fixture
+def perform(house: House) -> Perform:
+    """`perform(actor, "job_submit", script=...)` -> the result of the action."""
+
+    def do(actor: Actor, action: str, *, key: str | None = None, tool: str | None = None, **params: Any) -> Any:
+        envelope = {"tool": tool or "distributed_collaboration", "params": {"action": action, **params}}
+        answer: Answer = perform_action(house, envelope, actor, key)
+        return answer.result
+
+    return do
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A bare SQLite database with all tables."""
+    db = Database(f"sqlite:///{tmp_path / 'test.sqlite3'}")
+    metadata.create_all(db.write_engine)
+    yield db
+    db.close()
