@@ -1,0 +1,173 @@
+"""Where a member's bytes go: uvicorn's own transport when we are its protocol class, plain ASGI messages elsewhere.
+
+`RoomProtocol` is uvicorn's WebSocket protocol and one thing more: it hands itself to the endpoint, so that a room can
+write one pre-framed buffer to each member without waiting. Kernel buffers would hide for seconds that a peer has
+stopped reading; TCP_NOTSENT_LOWAT makes the stall show at once.
+"""
+
+import asyncio
+import contextlib
+import random
+import socket
+import sys
+from asyncio.transports import BaseTransport, Transport
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
+from websockets.http11 import Request
+
+from hub.live.frames import Kind
+from hub.live.protocol import payloads, told, websocket_frame
+
+EXTENSION = "collegium.connection"
+NOTSENT_LOWAT_BYTES = 16 * 1024
+# The constant is in `socket` from Python 3.12 on.
+_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 0x201 if sys.platform == "darwin" else 25)
+CLOSE_SECONDS = 2.0
+GOAWAY_SPREAD_MS = 2000
+
+
+class RoomProtocol(WebSocketsSansIOProtocol):
+    """A WebSocket connection that a room can write to directly. It is a `Sink`."""
+
+    last_heard = 0.0
+    drained: Callable[[], None] | None = None
+    _paused = False
+    _joined = False
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        self.last_heard = self.loop.time()
+        # Busy means: the kernel did not take all of it.
+        cast(Transport, transport).set_write_buffer_limits(high=0, low=0)
+        raw = transport.get_extra_info("socket")
+        if raw is not None:
+            with contextlib.suppress(OSError):  # Some platforms and Unix sockets have no such option.
+                raw.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if hasattr(self, "scope"):  # A handshake that was refused has no scope.
+            cast(dict[str, Any], self.scope["extensions"])[EXTENSION] = self
+
+    def data_received(self, data: bytes) -> None:
+        self.last_heard = self.loop.time()
+        super().data_received(data)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._paused = False
+        if self.drained is not None:
+            self.drained()
+
+    def write(self, framed: bytes) -> bool:
+        if self.disconnected or self.close_sent or not self.handshake_complete or self.transport.is_closing():
+            return False
+        self._joined = True
+        self.transport.write(framed)
+        return True
+
+    def backlog(self) -> int:
+        return self.transport.get_write_buffer_size()
+
+    def busy(self) -> bool:
+        return self._paused
+
+    def close(self, code: int, reason: str) -> None:
+        """Say why and be gone in two seconds at most, however full the peer's buffers are."""
+        if self.disconnected or self.close_sent or self.transport.is_closing():
+            return
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        with contextlib.suppress(InvalidState):
+            self.conn.send_close(code, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+    def shutdown(self) -> None:
+        """The server stops: members are asked to come back at times spread apart."""
+        if self._joined and not self.close_sent and not self.transport.is_closing():
+            self.transport.write(websocket_frame(farewell("restart")))
+        super().shutdown()
+
+
+def farewell(reason: str) -> bytes:
+    """GOAWAY with this connection's own delay, so that a whole room does not return at once."""
+    return told(Kind.GOAWAY, {"reason": reason, "delay_ms": random.randrange(GOAWAY_SPREAD_MS)})  # noqa: S311
+
+
+class MessageSink:
+    """The same over plain ASGI messages: one task writes, so that nobody else waits."""
+
+    def __init__(self, websocket: WebSocket, now: Callable[[], float]) -> None:
+        self._websocket = websocket
+        self._now = now
+        self._queue: asyncio.Queue[Callable[[], Awaitable[None]] | None] = asyncio.Queue()
+        self._backlog = 0
+        self._closing = False
+        self.last_heard = now()
+        self.drained: Callable[[], None] | None = None
+        self._writer = asyncio.create_task(self._write_all())
+
+    def write(self, framed: bytes) -> bool:
+        if self._closing:
+            return False
+        self._backlog += len(framed)
+        self._queue.put_nowait(lambda: self._send(framed))
+        return True
+
+    def backlog(self) -> int:
+        return self._backlog
+
+    def busy(self) -> bool:
+        return self._backlog > NOTSENT_LOWAT_BYTES
+
+    def close(self, code: int, reason: str) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        if self._backlog:
+            self._writer.cancel()
+        asyncio.get_running_loop().create_task(self._close(code, reason)).add_done_callback(lambda task: None)
+
+    async def finish(self) -> None:
+        """The endpoint is done with this connection."""
+        self._closing = True
+        self._writer.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._writer
+
+    async def _send(self, framed: bytes) -> None:
+        for payload in payloads(framed):
+            await self._websocket.send_bytes(payload)
+        was_busy = self.busy()
+        self._backlog -= len(framed)
+        if was_busy and not self.busy() and self.drained is not None:
+            self.drained()
+
+    async def _write_all(self) -> None:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
+            while (send := await self._queue.get()) is not None:
+                await send()
+
+    async def _close(self, code: int, reason: str) -> None:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
+            if self._websocket.application_state is not WebSocketState.DISCONNECTED:
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._websocket.close(code, reason)
+
+
+def sink_of(websocket: WebSocket, now: Callable[[], float]) -> Any:
+    """The best sink this server offers: its own transport, or messages."""
+    connection = websocket.scope.get("extensions", {}).get(EXTENSION)
+    return connection if isinstance(connection, RoomProtocol) else MessageSink(websocket, now)

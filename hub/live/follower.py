@@ -1,0 +1,72 @@
+"""Follows the ledger, so that a right taken away anywhere is taken away here: woken by the bus, asking regardless."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from hub.live.record import Event, OutOfReachError, Record, Refusal
+from hub.live.rules import LEDGER_POLL_SECONDS, LEDGER_SILENCE_SECONDS
+
+log = structlog.get_logger()
+BATCH = 500
+
+
+class Follower:
+    """One reader of the ledger for the whole node. A batch that could not be applied is read again."""
+
+    def __init__(
+        self, record: Record, apply: Callable[[list[Event]], Awaitable[None]], now: Callable[[], float]
+    ) -> None:
+        self._record = record
+        self._apply = apply
+        self._now = now
+        self._woken = asyncio.Event()
+        self._failing = False
+        self.at: int | None = None
+        self.read_at = float("-inf")
+
+    def wake(self) -> None:
+        """New lines were numbered."""
+        self._woken.set()
+
+    def silent_seconds(self) -> float:
+        """How long the ledger has not been read and applied."""
+        return self._now() - self.read_at
+
+    @property
+    def current(self) -> bool:
+        """Whether what we deliver is within what members may see now."""
+        return self.silent_seconds() <= LEDGER_SILENCE_SECONDS
+
+    async def run(self) -> None:
+        """Read for ever."""
+        while True:
+            more = await self._read()
+            if more:
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEDGER_POLL_SECONDS):
+                    await self._woken.wait()
+            self._woken.clear()
+
+    async def _read(self) -> bool:
+        asked_at = self._now()
+        try:
+            async with asyncio.timeout(LEDGER_SILENCE_SECONDS * 2):
+                events, following = await self._record.events(self.at, limit=BATCH)
+                if events:
+                    await self._apply(events)
+        except (Refusal, OutOfReachError, TimeoutError) as error:
+            if not self._failing:
+                log.warning("live.ledger_out_of_reach", error=repr(error))
+            self._failing = True
+            return False
+        if self._failing:
+            log.info("live.ledger_in_reach", at=following)
+        self._failing = False
+        self.at = following
+        # What web told us was true when we asked, not when its answer came.
+        self.read_at = asked_at
+        return len(events) >= BATCH

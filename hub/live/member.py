@@ -1,0 +1,178 @@
+"""One connection's place in a room: what it may do, what it is owed, and how far it is behind.
+
+The room never waits for a member. What a member cannot take now is skipped when newer news will replace it (cursors),
+merged (presence), or kept by reference (messages, events, signals) until the socket drains; who falls too far behind
+is cut off with a close code that says "come back and resume".
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from hub.live.buckets import Allowance
+from hub.live.closing import Closing
+from hub.live.cursors import Audience
+from hub.live.rules import Lane, lane
+
+MAX_HELD = 512
+
+
+class Sink(Protocol):
+    """Where a member's bytes go. Nothing here waits."""
+
+    last_heard: float
+    drained: Callable[[], None] | None
+
+    def write(self, framed: bytes) -> bool:
+        """Hand joined WebSocket frames to the transport; False when the connection is gone."""
+        ...
+
+    def backlog(self) -> int:
+        """Bytes the peer's kernel has not taken yet."""
+        ...
+
+    def busy(self) -> bool:
+        """Whether a write now would only lengthen the backlog. `drained` is called when that is over."""
+        ...
+
+    def close(self, code: int, reason: str) -> None: ...
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What web says a ticket's bearer is and may do in a session."""
+
+    member: Mapping[str, Any]  # claims, passed back unread when rights are asked again
+    session: str
+    name: str
+    role: str
+    permissions: frozenset[str]
+    features: Mapping[str, Any]
+    epoch: str
+    sequence: int
+    event: int
+
+    @property
+    def person(self) -> str:
+        return str(self.member["person"])
+
+    @property
+    def person_name(self) -> str:
+        return str(self.member.get("name", ""))
+
+    @property
+    def act_as(self) -> str:
+        """Whom the service token names when it acts for this member."""
+        return str(self.member.get("act_as", self.person))
+
+
+class Counters(msgspec.Struct):
+    """What backpressure has done, for `/metrics` and for honesty."""
+
+    skipped_ticks: int = 0
+    conflated: int = 0
+    lagging: int = 0
+    cut: int = 0
+    writes: int = 0
+
+
+class Member:
+    """A slot of a room and the connection that fills it."""
+
+    def __init__(self, slot: int, incarnation: int, grant: Grant, sink: Sink, token: str, counters: Counters) -> None:
+        self.slot = slot
+        self.incarnation = incarnation
+        self.grant = grant
+        self.sink = sink
+        self.token = token
+        self.allowance = Allowance()
+        self.views: tuple[int, ...] = ()
+        self.audience: Audience = ()
+        self.passive = False
+        self.closed = False
+        self.presence_version = 0
+        self.cursors_behind = True
+        # Until the replay is through, what is new is held back: (lane, number in it, framed).
+        self.held: list[tuple[str, int, bytes]] | None = []
+        self._own: list[bytes] = []
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._pending_signals = 0
+        self._busy_since: float | None = None
+        self._counters = counters
+
+    def owe(self, framed: bytes) -> None:
+        """Something for this member alone, to be written in this turn."""
+        self._own.append(framed)
+
+    def owe_signal(self, framed: bytes) -> None:
+        self._own.append(framed)
+        if self._busy_since is not None:
+            self._pending_signals += 1
+
+    def lane(self, now: float) -> Lane:
+        busy_seconds = None if self._busy_since is None else now - self._busy_since
+        return lane(self.sink.backlog() + self._pending_bytes, busy_seconds, self._pending_signals)
+
+    @property
+    def clear(self) -> bool:
+        return self._busy_since is None
+
+    def turn(self, shared: bytes, durable: bytes, tick: bytes, now: float) -> None:
+        """Write what one turn of the loop has for this member, all in one piece, or keep what must not be lost.
+
+        `shared` is everything the room says to everyone in this turn, `durable` the part of it that must not be lost.
+        """
+        if self.held is not None:
+            shared = durable = tick = b""
+        if self._busy_since is None:
+            own, self._own = self._own, []
+            data = b"".join((*own, shared, tick)) if own or (shared and tick) else shared or tick
+            if data:
+                self._write(data, now)
+            return
+        kept = b"".join((*self._own, durable)) if self._own else durable
+        self._own = []
+        if kept:
+            self._pending.append(kept)
+            self._pending_bytes += len(kept)
+        if len(shared) > len(durable):
+            self._counters.conflated += 1
+        if tick:
+            self._counters.skipped_ticks += 1
+            self.cursors_behind = True
+        self.judge(now)
+
+    def judge(self, now: float) -> None:
+        """Count, or cut off, a connection that does not keep up."""
+        state = self.lane(now)
+        if state is Lane.LAGGING:
+            self._counters.lagging += 1
+        elif state is Lane.CUT:
+            self._counters.cut += 1
+            self.close(Closing.SLOW, "too far behind; come back and resume")
+
+    def drain(self, now: float) -> None:
+        """The socket takes bytes again: give it what was kept."""
+        self._busy_since = None
+        self._pending_signals = 0
+        if self._pending and not self.closed:
+            kept, self._pending, self._pending_bytes = b"".join(self._pending), [], 0
+            self._write(kept, now)
+
+    def close(self, code: int, reason: str) -> None:
+        if not self.closed:
+            self.closed = True
+            self._own, self._pending = [], []
+            self.sink.close(code, reason)
+
+    def _write(self, data: bytes, now: float) -> None:
+        if self.closed:
+            return
+        self._counters.writes += 1
+        self.sink.write(data)
+        if self.sink.busy():
+            self._busy_since = now
+
+    def may(self, permission: str) -> bool:
+        return permission in self.grant.permissions

@@ -1,0 +1,251 @@
+"""The room: one plain object, one owner, no locks. People come into slots, point, look, raise hands, and leave."""
+
+import secrets
+from typing import Any
+
+import msgspec
+
+from hub.live.closing import Closing
+from hub.live.cursors import Views
+from hub.live.frames import ClientFrame, Cursor, Kind, Ping, Pong, SetPresence, Signal, View
+from hub.live.frames import Views as ViewNumbers
+from hub.live.member import Counters, Grant, Member, Sink
+from hub.live.presence import STATES, Entry
+from hub.live.protocol import encode, told, websocket_frame
+from hub.live.relay import Relay, Turns
+from hub.live.rules import (
+    CONNECTION_SILENCE_SECONDS,
+    MAX_MEMBERS,
+    PRESENCE_SILENCE_SECONDS,
+    QUARANTINE_SECONDS,
+    VISIBLE_CURSORS,
+)
+from hub.live.signaling import Signaling, passed_on
+
+FAVOURED_ROLES = {"teacher", "mentor", "owner", "admin"}
+
+
+class RoomFullError(Exception):
+    """No slot is left."""
+
+
+class Room:
+    """A session's members on this node."""
+
+    def __init__(self, session: str, turns: Turns, node: str = "", counters: Counters | None = None) -> None:
+        self.session = session
+        self.node = node
+        self.turns = turns
+        self.relay = Relay(turns, counters or Counters())
+        self.views = Views()
+        self.signaling = Signaling()
+        self.head = 0  # the last message delivered here
+        self._quarantine: dict[int, tuple[float, Member]] = {}
+
+    @property
+    def members(self) -> dict[int, Member]:
+        return self.relay.members
+
+    # Coming and going
+
+    def join(self, grant: Grant, sink: Sink, token: str = "") -> Member:
+        """Give the bearer of `grant` a slot: their old one when `token` says that they had it lately.
+
+        The member is told WELCOME and who is here at once; what is durable is held back until `relay.go_live`.
+        :raises RoomFullError: when nobody more may come in.
+        """
+        slot, incarnation = self._take_over(grant, token) or (self._free_slot(), 1)
+        member = Member(slot, incarnation, grant, sink, secrets.token_urlsafe(18), self.relay.counters)
+        self.members[slot] = member
+        member.audience = self.relay.cursors.audience(slot, ())
+        self._appear(member)
+        sink.drained = lambda: self.relay.drained(member)
+        member.owe(websocket_frame(told(Kind.WELCOME, self._welcome(member))))
+        if self.views.numbers:
+            member.owe(self._view_numbers())
+        member.owe(self.relay.presence.snapshot())
+        member.presence_version = self.relay.presence.version
+        self.relay.soon()
+        return member
+
+    def leave(self, member: Member) -> None:
+        """The connection is gone. Its slot is nobody's for a minute, so that nothing late finds a stranger in it."""
+        member.closed = True
+        member.sink.drained = None
+        if self.members.get(member.slot) is not member:
+            return
+        del self.members[member.slot]
+        self._quarantine[member.slot] = (self.turns.now() + QUARANTINE_SECONDS, member)
+        self._withdraw(member)
+        self.signaling.forget(member.slot)
+
+    def _take_over(self, grant: Grant, token: str) -> tuple[int, int] | None:
+        if not token:
+            return None
+        known = [*self.members.values(), *(member for _, member in self._quarantine.values())]
+        before = next((m for m in known if secrets.compare_digest(m.token.encode(), token.encode())), None)
+        if before is None or before.grant.person != grant.person:
+            return None
+        before.close(Closing.MOVED, "this place was taken up by a newer connection")
+        self.leave(before)
+        del self._quarantine[before.slot]
+        return before.slot, before.incarnation % 0xFFFF + 1
+
+    def _free_slot(self) -> int:
+        self.release_slots()
+        if len(self.members) >= MAX_MEMBERS:
+            raise RoomFullError
+        return next(slot for slot in range(0x10000) if slot not in self.members and slot not in self._quarantine)
+
+    def release_slots(self) -> bool:
+        """Let go of slots whose quarantine is over; True when the room is empty and keeps none."""
+        now = self.turns.now()
+        self._quarantine = {slot: kept for slot, kept in self._quarantine.items() if kept[0] > now}
+        return not self.members and not self._quarantine
+
+    def _welcome(self, member: Member) -> dict[str, Any]:
+        grant = member.grant
+        return {
+            "slot": member.slot,
+            "incarnation": member.incarnation,
+            "token": member.token,
+            "node": self.node,
+            "epoch": grant.epoch,
+            "sequence": max(self.head, grant.sequence),
+            "event": grant.event,
+            "session": {"id": grant.session, "name": grant.name},
+            "person": {"id": grant.person, "name": grant.person_name},
+            "role": grant.role,
+            "permissions": sorted(grant.permissions),
+            "features": dict(grant.features),
+            "send_ms": self.relay.pace_ms,
+            "visible": VISIBLE_CURSORS,
+            "now_ms": self.turns.wall_ms(),
+        }
+
+    # What members say
+
+    def admit(self, member: Member, kind: Kind) -> bool:
+        """Whether a frame of this kind may pass now. Cursors in excess vanish, the rest is answered and counted."""
+        now = self.turns.now()
+        wait_ms = member.allowance.take(kind, now)
+        if not wait_ms:
+            return True
+        if kind is not Kind.CUR:
+            if member.allowance.strike(now):
+                member.close(Closing.FLOOD, "too much, too often")
+            else:
+                self.complain(member, "too_many", f"{kind.name} came too often", retry_ms=wait_ms)
+        return False
+
+    def hear(self, member: Member, frame: ClientFrame) -> None:
+        """Take up a frame that concerns nobody outside this room."""
+        match frame:
+            case Cursor():
+                if not frame.view or frame.view in member.views:
+                    self.relay.cursors.move(member.slot, frame)
+                    self.relay.tick_wanted()
+            case View():
+                self._look(member, frame)
+            case SetPresence():
+                self._set_presence(member, frame)
+            case Signal():
+                self._signal(member, frame)
+            case Ping():
+                self.relay.tell_one(member, websocket_frame(encode(Pong(frame.mark, self.turns.wall_ms()))))
+            case _:
+                pass  # A pong has done its work by arriving.
+
+    def complain(self, member: Member, code: str, text: str, **facts: Any) -> None:
+        """Answer a member with ERR."""
+        self.relay.tell_one(member, websocket_frame(told(Kind.ERR, {"code": code, "text": text, **facts})))
+
+    def _look(self, member: Member, view: View) -> None:
+        in_use = self.relay.cursors.views_in_use().union(*(m.views for m in self.members.values()))
+        before = dict(self.views.numbers)
+        numbers = [self.views.number(name, in_use) for name in view.names]
+        if None in numbers:
+            return self.complain(member, "too_many_views", "too many things are looked at in this room")
+        member.views = tuple(number for number in numbers if number is not None)
+        member.audience = self.relay.cursors.audience(member.slot, member.views)
+        member.cursors_behind = True
+        if self.views.numbers != before:
+            self.relay.tell_all(self._view_numbers())
+        spot = self.relay.cursors.spots.get(member.slot)
+        if spot is not None and spot[1] and spot[1] not in member.views:
+            self.relay.cursors.leave(member.slot)
+        self.relay.tick_wanted()
+        self._change(member, view=view.names[0] if view.names else "")
+
+    def _view_numbers(self) -> bytes:
+        numbers = tuple((number, name) for name, number in self.views.numbers.items())
+        return websocket_frame(encode(ViewNumbers(numbers)))
+
+    def _set_presence(self, member: Member, wish: SetPresence) -> None:
+        changes: dict[str, Any] = {}
+        if isinstance(wish.state, str):
+            if wish.state not in STATES:
+                return self.complain(member, "invalid_input", f"a state is one of {', '.join(STATES)}")
+            changes["state"] = wish.state
+            # A hidden tab is sent nothing that moves; when it is seen again it gets the places of the moment.
+            member.passive = wish.state == "away"
+        if isinstance(wish.hand, bool):
+            entry = self.relay.presence.get(member.slot)
+            raised_at = entry.hand if entry is not None else None
+            changes["hand"] = (raised_at or self.turns.wall_ms()) if wish.hand else None
+        if isinstance(wish.mic, bool):
+            changes["mic"] = wish.mic
+        self._change(member, **changes)
+        self.relay.tick_wanted()
+
+    def _signal(self, member: Member, signal: Signal) -> None:
+        peer = self.members.get(signal.peer)
+        sender = (member.slot, member.incarnation)
+        refusal = self.signaling.refusal(sender, signal, peer.incarnation if peer else None, self.turns.now())
+        if refusal is not None or peer is None:
+            return self.complain(member, refusal or "no_such_member", "the signal was not passed on", peer=signal.peer)
+        peer.owe_signal(passed_on(member.slot, signal))
+        self.relay.soon()
+
+    # Presence
+
+    def regrant(self, member: Member, grant: Grant) -> None:
+        """Apply rights that web has just told anew."""
+        member.grant = grant
+        self._change(member, role=grant.role)
+
+    def _appear(self, member: Member) -> None:
+        grant = member.grant
+        entry = Entry(member.slot, member.incarnation, grant.person, grant.person_name, grant.role)
+        if self.relay.presence.put(entry):
+            self.relay.presence_changed()
+
+    def _change(self, member: Member, **changes: Any) -> None:
+        entry = self.relay.presence.get(member.slot)
+        if entry is not None and self.relay.presence.put(msgspec.structs.replace(entry, **changes)):
+            self.relay.presence_changed()
+
+    def _withdraw(self, member: Member) -> None:
+        if self.relay.presence.remove(member.slot):
+            self.relay.presence_changed()
+        if self.relay.cursors.leave(member.slot):
+            self.relay.tick_wanted()
+
+    def sweep(self) -> None:
+        """Once a second: the silent go from presence, then altogether; crowds are cut anew; laggards are judged."""
+        now = self.turns.now()
+        for member in list(self.members.values()):
+            silent_seconds = now - member.sink.last_heard
+            if silent_seconds >= CONNECTION_SILENCE_SECONDS:
+                member.close(Closing.SLOW, "nothing was heard from you; come back and resume")
+            elif silent_seconds >= PRESENCE_SILENCE_SECONDS:
+                self._withdraw(member)
+            elif member.slot not in self.relay.presence:
+                self._appear(member)
+            if not member.clear:
+                member.judge(now)
+        favoured = {slot for slot, member in self.members.items() if member.grant.role in FAVOURED_ROLES}
+        self.relay.cursors.settle(favoured)
+        for member in self.members.values():
+            member.audience = self.relay.cursors.audience(member.slot, member.views)
+        self.release_slots()
