@@ -24,6 +24,7 @@ FEATURES = (
     "hub.people.actions",
     "hub.sessions.actions",
     "hub.sessions.links",
+    "hub.notebook.actions",
 )
 
 

@@ -4,6 +4,8 @@ An envelope is kept as the bytes it came in. DSSE signs the payload with its typ
 JSON has to be made canonical to check it. Format: github.com/secure-systems-lab/dsse.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 
@@ -103,6 +105,12 @@ def fits(sealed: Sealed, public: bytes) -> bool:
     except UnverifiedSignatureError:
         return False
     return True
+
+
+def to_be_signed(payload: bytes) -> bytes:
+    """What Ed25519 signs for this payload: DSSE's pre-authentication encoding."""
+    encoded: bytes = Envelope(payload, PAYLOAD_TYPE, {}).pae()
+    return encoded
 
 
 def is_sound_key(public: bytes) -> bool:

@@ -7,6 +7,8 @@ down one level, since the page has its own title, and get ids that start with `h
 of the page.
 """
 
+from __future__ import annotations
+
 import re
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +36,7 @@ LINK_TITLE_CHARACTERS = 200
 HTML_CHARACTERS = 8 * 1024 * 1024
 ARTIFACT = "artifact:"
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_SCHEMES = frozenset({"http", "https", "mailto", "artifact"})
 _LANGUAGE = re.compile(r"language-[A-Za-z0-9+#.-]{1,30}")
 _DIGITS = re.compile(r"[0-9]{1,9}")
 
@@ -140,8 +142,8 @@ def _plain(inline: Token) -> str:
 def _may_link(address: str) -> bool:
     if len(address) > ADDRESS_CHARACTERS:
         return False
-    scheme = _SCHEME.match(address.strip())
-    return scheme is None or scheme.group(1).lower() in {"http", "https", "mailto", "artifact"}
+    scheme, colon, _ = re.split(r"[/?#]", address.strip(), maxsplit=1)[0].partition(":")
+    return not colon or scheme.lower() in _SCHEMES
 
 
 def _link_open(_: Any, tokens: Sequence[Token], index: int, __: Any, environment: dict[str, Any]) -> str:
@@ -219,7 +221,7 @@ class _Parser(MarkdownIt):
 
 def _parser() -> MarkdownIt:
     parser = _Parser("commonmark", {"html": False, "maxNesting": NESTING}).enable(["table", "strikethrough"])
-    parser.use(dollarmath_plugin, allow_labels=False, allow_digits=False, double_inline=True)
+    parser.use(dollarmath_plugin, allow_labels=False, allow_space=False, double_inline=True)
     for name, rule in {
         "link_open": _link_open,
         "image": _image,

@@ -5,6 +5,8 @@ so we resolve the references ourselves and copy only the attributes that shape a
 as it was written, with the reason.
 """
 
+from __future__ import annotations
+
 import html
 import re
 from functools import lru_cache

@@ -1,24 +1,29 @@
 """What an entry may hold, and the very bytes a version is.
 
 A version is signed as bytes, so those bytes must follow from its content alone: `body_bytes` writes one JSON object
-with sorted names and no white space, and whoever holds the same fields gets the same bytes. The time of writing is not among
-them (the ledger has it), so that a signer who is not the hub can compute them before the entry is sent. `previous`
-chains each version to the one before: text cannot be moved to another entry or another place in its history without
-changing the digest.
+with sorted names and no white space, and whoever holds the same fields gets the same bytes. The time of writing is not
+among them (the ledger has it), so that a signer who is not the hub can compute them before the entry is sent.
+`previous` chains each version to the one before: text cannot be moved to another place in its history without changing
+the digest.
 """
+
+from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 
 from hub.core import limits
-from hub.core.errors import InvalidInput
+from hub.core.errors import InvalidInput, NotAllowed
 
 CONCLUSIONS_CHARACTERS = 20_000
 TOOLS = 100
 TOOL_CHARACTERS = 200
+CLOCK_SKEW = timedelta(minutes=5)
+LATE = timedelta(days=1)
 
 BODY_TYPE = "urn:collegium:entry:v1"
 
@@ -66,6 +71,28 @@ def body_bytes(
         },
         order="sorted",
     )
+
+
+def check_meaning(meaning: str, signer: str, authors: Collection[str], author: str) -> None:
+    """Who wrote a version signs it as author; who reviews or witnesses it is somebody else."""
+    if meaning == "author" and signer not in authors:
+        raise NotAllowed(
+            "only who wrote in this entry signs it as author",
+            code="not_an_author",
+            hint="sign as reviewed or witnessed",
+        )
+    if meaning in {"reviewed", "witnessed"} and signer == author:
+        raise NotAllowed(f"nobody can sign their own version as {meaning}", code="own_version", hint="sign as author")
+
+
+def check_stated_time(stated: datetime, written: datetime, now: datetime) -> None:
+    """A signer's clock may be a little wrong and a signature may arrive late; what cannot be true is refused."""
+    if stated > now + CLOCK_SKEW:
+        raise InvalidInput(
+            "the signature states a time that has not come", code="stated_in_future", hint="set the signer's clock"
+        )
+    if stated < written - LATE:
+        raise InvalidInput("the signature states a time before this version was written", code="stated_too_early")
 
 
 def digest(content: bytes) -> str:

@@ -6,6 +6,8 @@ made once, signed and stored; nobody ever serialises them again. Format: in-toto
 github.com/in-toto/attestation.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from datetime import datetime

@@ -5,6 +5,8 @@ signed: the bytes of the body and the digest of every attachment, the entry, its
 key, its custody, the meaning and the time. A fact moved from one record to another makes some check fail.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
@@ -48,7 +50,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     meaning: str
     custody: str
     stated_at: datetime
-    line: int
+    line: int | None  # None: the ledger has no line that names this signature
 
 
 CheckName = Literal[
@@ -175,6 +177,8 @@ def _in_one_only(
 
 
 def _ledger(record: Record, key: SignedKey) -> Check:
+    if record.line is None:
+        return Check("ledger", False, "the ledger has no line for this signature")
     if record.line <= key.created_line:
         return Check("ledger", False, "the ledger has the signature before it has the key")
     if key.revoked_line is not None and record.line > key.revoked_line:
