@@ -1,0 +1,216 @@
+"""The life of a job: its states, the one table of its transitions, and what a program's end means.
+
+    WAITING -> QUEUED -> SUBMITTING -> PENDING -> RUNNING -> COLLECTING -> one of the seven ends
+                 HELD beside QUEUED
+
+Nothing is guessed: an event that the table does not know for a state is refused, and an end that nobody saw is
+`UNKNOWN_OUTCOME`, never a success and never a failure.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import msgspec
+
+State = Literal[
+    "WAITING",
+    "QUEUED",
+    "HELD",
+    "SUBMITTING",
+    "PENDING",
+    "RUNNING",
+    "COLLECTING",
+    "SUCCEEDED",
+    "FAILED",
+    "TIMED_OUT",
+    "OUT_OF_MEMORY",
+    "CANCELLED",
+    "NODE_FAILED",
+    "UNKNOWN_OUTCOME",
+]
+Event = Literal[
+    "inputs_arrived",  # every input of a workflow step exists
+    "inputs_impossible",  # a producer ended without one of them
+    "held",
+    "released",
+    "placed",  # a backend was chosen and is being asked
+    "refused",  # the backend would not take it
+    "put_back",  # it is certain that nothing ran: it may be placed again
+    "accepted",  # the backend has it and will start it
+    "started",
+    "requeued",  # the scheduler took it off its node and will start it again
+    "ended",  # its program ended, outputs are fetched
+    "cancelled",  # it was cancelled before anything ran
+    "lost",  # it was there and now nobody can account for it
+    # what COLLECTING ends with: the outcome found when the program ended
+    "succeeded",
+    "failed",
+    "timed_out",
+    "ran_out_of_memory",
+    "was_cancelled",
+    "node_failed",
+]
+
+STATES: tuple[State, ...] = get_args(State)
+EVENTS: tuple[Event, ...] = get_args(Event)
+
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    "WAITING": {"inputs_arrived": "QUEUED", "inputs_impossible": "FAILED", "cancelled": "CANCELLED"},
+    "QUEUED": {"placed": "SUBMITTING", "held": "HELD", "refused": "FAILED", "cancelled": "CANCELLED"},
+    "HELD": {"released": "QUEUED", "cancelled": "CANCELLED"},
+    "SUBMITTING": {
+        "accepted": "PENDING",
+        "started": "RUNNING",
+        "ended": "COLLECTING",
+        "put_back": "QUEUED",
+        "refused": "FAILED",
+        "cancelled": "CANCELLED",
+        "lost": "UNKNOWN_OUTCOME",
+    },
+    "PENDING": {
+        "started": "RUNNING",
+        "ended": "COLLECTING",
+        "put_back": "QUEUED",
+        "cancelled": "CANCELLED",
+        "lost": "UNKNOWN_OUTCOME",
+    },
+    "RUNNING": {"requeued": "PENDING", "ended": "COLLECTING", "lost": "UNKNOWN_OUTCOME"},
+    "COLLECTING": {
+        "succeeded": "SUCCEEDED",
+        "failed": "FAILED",
+        "timed_out": "TIMED_OUT",
+        "ran_out_of_memory": "OUT_OF_MEMORY",
+        "was_cancelled": "CANCELLED",
+        "node_failed": "NODE_FAILED",
+        "lost": "UNKNOWN_OUTCOME",
+    },
+    "SUCCEEDED": {},
+    "FAILED": {},
+    "TIMED_OUT": {},
+    "OUT_OF_MEMORY": {},
+    "CANCELLED": {},
+    "NODE_FAILED": {},
+    "UNKNOWN_OUTCOME": {},
+}
+TERMINAL: frozenset[State] = frozenset(state for state, moves in TRANSITIONS.items() if not moves)
+# A job that takes up one of the places its person and the machine have.
+OCCUPYING: frozenset[State] = frozenset({"SUBMITTING", "PENDING", "RUNNING"})
+
+
+class ImpossibleTransition(Exception):
+    """The table knows no such move; whoever tried it has seen something out of date."""
+
+
+def move(state: State, event: Event) -> State:
+    """The state after an event. Raises ImpossibleTransition."""
+    try:
+        return TRANSITIONS[state][event]
+    except KeyError:
+        raise ImpossibleTransition(f"{state} knows no {event}") from None
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """What a runner wrote when its program ended (`exit.json`)."""
+
+    reason: str
+    detail: str = ""
+    code: int | None = None
+    signal: int | None = None
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    peak_processes: int = 0
+    peak_disk_bytes: int = 0
+    log_bytes: int = 0
+    log_kept_bytes: int = 0
+    sandboxed: bool = False
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The event that ends COLLECTING, and the sentence that tells a person why."""
+
+    event: Event
+    sentence: str
+
+
+_ENDED_BY: dict[str, Event] = {
+    "cancelled": "was_cancelled",
+    "timed_out": "timed_out",
+    "memory": "ran_out_of_memory",
+    "processes": "failed",
+    "disk": "failed",
+    "not_started": "failed",
+    "interrupted": "node_failed",
+}
+_SIGNALS = {
+    1: "SIGHUP",
+    2: "SIGINT",
+    4: "SIGILL",
+    6: "SIGABRT",
+    7: "SIGBUS",
+    8: "SIGFPE",
+    9: "SIGKILL",
+    11: "SIGSEGV",
+    13: "SIGPIPE",
+    15: "SIGTERM",
+    24: "SIGXCPU",
+    25: "SIGXFSZ",
+}
+
+
+def outcome(end: Exit) -> Outcome:
+    """What a program's end means. A reason nobody knows is an outcome nobody knows."""
+    if end.reason == "exited" and end.code == 0:
+        return Outcome("succeeded", "Finished.")
+    if end.reason == "exited" and end.code is not None:
+        return Outcome("failed", f"The program ended with exit code {end.code}.")
+    if end.reason == "signalled" and end.signal:
+        if end.signal == 25:
+            return Outcome("failed", "A file grew beyond the disk limit.")
+        return Outcome("failed", f"The program was killed by {_SIGNALS.get(end.signal, f'signal {end.signal}')}.")
+    if end.reason in _ENDED_BY:
+        return Outcome(_ENDED_BY[end.reason], _because(end))
+    return Outcome("lost", f"The job's runner wrote an end that is not known here: {end.reason[:60]}.")
+
+
+def _because(end: Exit) -> str:
+    detail = end.detail.rstrip(".")
+    match end.reason:
+        case "cancelled":
+            return "Cancelled."
+        case "not_started":
+            return f"The program could not be started: {detail}."
+        case "interrupted":
+            return f"Ended with the machine it ran on: {detail}."
+        case _:
+            return f"Ended by the hub, because {detail}."
+
+
+_SENTENCES: dict[State, str] = {
+    "WAITING": "Waiting for its inputs.",
+    "QUEUED": "In the queue.",
+    "HELD": "Held back until somebody releases it.",
+    "SUBMITTING": "Being handed to the machine that runs it.",
+    "PENDING": "Accepted; it starts when the machine is ready.",
+    "RUNNING": "Running.",
+    "COLLECTING": "Ended; its outputs are being fetched.",
+    "SUCCEEDED": "Finished.",
+    "FAILED": "Failed.",
+    "TIMED_OUT": "Ended, because its time ran out.",
+    "OUT_OF_MEMORY": "Ended, because it used more memory than it asked for.",
+    "CANCELLED": "Cancelled.",
+    "NODE_FAILED": "Ended with the machine it ran on.",
+    "UNKNOWN_OUTCOME": "Nobody can account for this job: it may have run, wholly or in part.",
+}
+
+
+def sentence(state: State, reason: str = "", *, place: int | None = None, cancel_asked: bool = False) -> str:
+    """The state in words, for a page, a card and a shell."""
+    if cancel_asked and state in OCCUPYING:
+        return "Being cancelled."
+    if state == "QUEUED" and place is not None:
+        return "Next in the queue." if place == 1 else f"In the queue, place {place}."
+    return reason or _SENTENCES[state]
