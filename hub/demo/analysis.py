@@ -2,17 +2,12 @@
 
     python analysis.py hcl_lines.csv [--out DIR] [--accepted constants.csv]
 
-Two models, each fitted by weighted least squares:
+Two models are fitted by weighted least squares: the vibrating rotor to each band, in the line number m (J + 1 in the R
+branch, -J in the P branch), and the anharmonic oscillator to all bands together. A residual bootstrap gives the
+uncertainties; in every resample the Morse rotor with those constants is solved on a grid, which asks what the fits
+cannot: does one potential explain the levels and the rotation together?
 
-* the vibrating rotor, band by band, in the line number m (J + 1 in the R branch, -J in the P branch):
-  nu(m) = nu0 + (B' + B'') m + (B' - B'') m^2 - 4 D m^3
-* the anharmonic oscillator over the bands: G(v) = w_e (v + 1/2) - w_e x_e (v + 1/2)^2 from the origins and
-  B_v = B_e - alpha_e (v + 1/2) from the rotational constants.
-
-A residual bootstrap gives the uncertainties. In every resample the Morse rotor with those constants is solved on a
-grid, which asks a question the fits cannot: does one potential explain the levels and the rotation together?
-
-Only numpy and matplotlib are needed. All energies are wavenumbers in cm^-1.
+Only numpy and matplotlib are needed. All energies are wavenumbers in cm^-1; the formulas are in REPORT below.
 """
 
 from __future__ import annotations
@@ -56,9 +51,6 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-# ---------------------------------------------------------------------------------------------- reading
-
-
 @dataclass(frozen=True)
 class Band:
     """The lines of one vibrational band, sorted by line number m."""
@@ -72,6 +64,10 @@ class Band:
     @property
     def name(self) -> str:
         return f"{self.upper}-{self.lower}"
+
+
+def levels_in(bands: Sequence[Band]) -> set[int]:
+    return {v for b in bands for v in (b.upper, b.lower)}
 
 
 def read_table(path: Path) -> list[tuple[int, list[str]]]:
@@ -123,12 +119,12 @@ def read_lines(path: Path) -> list[Band]:
         if len(cells) < len(header):
             raise BrokenInput(f"{where}: {len(cells)} fields where the header has {len(header)}")
         field = dict(zip(header, cells, strict=False))
-        band = re.fullmatch(r"(\d{1,3})-(\d{1,3})", field["band"])
+        band = re.fullmatch(r"([0-9]{1,3})-([0-9]{1,3})", field["band"])
         if not band or int(band[1]) <= int(band[2]):
             raise BrokenInput(f"{where}: band {field['band']!r} is not upper-lower, such as 1-0")
         if field["branch"] not in ("P", "R"):
             raise BrokenInput(f"{where}: branch {field['branch']!r} is neither P nor R")
-        if not re.fullmatch(r"\d{1,3}", field["J_lower"]):
+        if not re.fullmatch(r"[0-9]{1,3}", field["J_lower"]):
             raise BrokenInput(f"{where}: J_lower {field['J_lower']!r} is not a whole number")
         j = int(field["J_lower"])
         if field["branch"] == "P" and j == 0:
@@ -143,18 +139,13 @@ def read_lines(path: Path) -> list[Band]:
         )
     if not found:
         raise BrokenInput(f"{path.name}: a header and no lines")
-    return [assemble(path.name, key, lines) for key, lines in sorted(found.items(), key=lambda item: item[0][::-1])]
-
-
-def assemble(file: str, key: tuple[int, int], lines: dict[int, tuple[float, float]]) -> Band:
-    if len(lines) < FEWEST_LINES:
-        raise BrokenInput(f"{file}: band {key[0]}-{key[1]} has {len(lines)} lines, its fit needs {FEWEST_LINES}")
-    m = np.array(sorted(lines), dtype=np.float64)
-    values = np.array([lines[int(k)] for k in m])
-    return Band(*key, m, values[:, 0], values[:, 1])
-
-
-# ---------------------------------------------------------------------------------------------- models
+    bands = []
+    for (upper, lower), lines in sorted(found.items()):
+        if len(lines) < FEWEST_LINES:
+            raise BrokenInput(f"{path.name}: band {upper}-{lower} has {len(lines)} lines, its fit needs {FEWEST_LINES}")
+        table = np.array([(m, *lines[m]) for m in sorted(lines)], dtype=np.float64)
+        bands.append(Band(upper, lower, *table.T))
+    return bands
 
 
 @dataclass(frozen=True)
@@ -187,7 +178,7 @@ def rotor_design(m: Array) -> Array:
 
 def fit_oscillator(bands: Sequence[Band], origin: Array, variance: Array) -> LeastSquares | None:
     """w_e and w_e x_e from the origins G(v') - G(v''), or None where the bands cannot tell them apart."""
-    upper, lower = (np.array([v + 0.5 for v in side]) for side in zip(*((b.upper, b.lower) for b in bands), strict=True))
+    upper, lower = np.array([b.upper + 0.5 for b in bands]), np.array([b.lower + 0.5 for b in bands])
     try:
         return solve(np.column_stack([upper - lower, lower**2 - upper**2]), origin, np.diag(variance))
     except np.linalg.LinAlgError:
@@ -202,54 +193,48 @@ def fit_rotation(bands: Sequence[Band], turning: Array, covariance: Array) -> Le
 
 @dataclass(frozen=True)
 class Constants:
-    """What one pass over the bands yields; the bootstrap makes many. `joint` holds w_e, w_e x_e, B_e, alpha_e, D."""
+    """What one pass over the bands yields: the fit of each band, and every constant by name."""
 
-    bands: tuple[LeastSquares, ...]
-    joint: tuple[LeastSquares, ...]
+    fits: list[LeastSquares]
+    value: dict[str, float]
 
     @property
-    def parts(self) -> tuple[LeastSquares, ...]:
-        return self.bands + self.joint
+    def oscillator(self) -> tuple[float, float, float] | None:
+        """w_e, w_e x_e and B_e, where they describe a bound anharmonic oscillator."""
+        w, wx, b = (self.value.get(name, 0.0) for name in ("w_e", "w_e x_e", "B_e"))
+        return (w, wx, b) if min(w, wx, b) > 0 and w > wx else None
 
-    def vector(self) -> Array:
-        """Every constant in the order of `names`."""
-        return np.concatenate([part.value for part in self.parts])
+    @property
+    def bound(self) -> int:
+        """How many levels of that oscillator lie below its dissociation limit."""
+        return min(int(self.oscillator[0] / (2 * self.oscillator[1]) + 0.5), MOST_LEVELS) if self.oscillator else 0
 
 
 def constants_of(bands: Sequence[Band], lines: Sequence[Array] | None = None) -> Constants:
-    fits = []
+    fits: list[LeastSquares] = []
+    value: dict[str, float] = {}
     for i, band in enumerate(bands):
         try:
-            fits.append(solve(rotor_design(band.m), lines[i] if lines else band.nu, np.diag(band.sigma**2)))
+            fit = solve(rotor_design(band.m), lines[i] if lines else band.nu, np.diag(band.sigma**2))
         except np.linalg.LinAlgError as error:
             raise BrokenInput(f"band {band.name}: its lines do not determine nu0, B', B'' and D") from error
-    value, variance = np.array([f.value for f in fits]), np.array([np.diag(f.covariance) for f in fits])
+        fits.append(fit)
+        per_band = (f"{name} {band.name}" for name in ("nu0", f"B{band.upper}", f"B{band.lower}", "D"))
+        value |= dict(zip(per_band, map(float, fit.value), strict=True))
+    each, variance = np.array([f.value for f in fits]), np.array([np.diag(f.covariance) for f in fits])
+    if oscillator := fit_oscillator(bands, each[:, 0], variance[:, 0]):
+        value |= dict(zip(("w_e", "w_e x_e"), map(float, oscillator.value), strict=True))
     within = np.zeros((2 * len(fits), 2 * len(fits)))  # The covariance that B' and B'' have inside their band.
     for i, fit in enumerate(fits):
         within[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = fit.covariance[1:3, 1:3]
-    oscillator = fit_oscillator(bands, value[:, 0], variance[:, 0])
-    rotation = fit_rotation(bands, value[:, 1:3].ravel(), within)
-    distortion = solve(np.ones((len(fits), 1)), value[:, 3], np.diag(variance[:, 3]))
-    return Constants(tuple(fits), (*([oscillator] if oscillator else []), rotation, distortion))
-
-
-def names(bands: Sequence[Band], constants: Constants) -> list[str]:
-    per_band = [f"{n} {b.name}" for b in bands for n in ("nu0", f"B{b.upper}", f"B{b.lower}", "D")]
-    joint = ["w_e", "w_e x_e", "B_e", "alpha_e", "D"]
-    return per_band + (joint if len(constants.joint) == 3 else joint[2:])
-
-
-def oscillator_of(constants: Constants) -> tuple[float, float, float] | None:
-    """w_e, w_e x_e and B_e, where they describe a bound anharmonic oscillator."""
-    if len(constants.joint) < 3:
-        return None
-    w, wx, b = float(constants.joint[0].value[0]), float(constants.joint[0].value[1]), float(constants.joint[1].value[0])
-    return (w, wx, b) if w > 0 and wx > 0 and b > 0 else None
+    rotation = fit_rotation(bands, each[:, 1:3].ravel(), within)
+    value |= dict(zip(("B_e", "alpha_e"), map(float, rotation.value), strict=True))
+    value["D"] = float(np.average(each[:, 3], weights=1 / variance[:, 3]))
+    return Constants(fits, value)
 
 
 def levels_of(w: float, wx: float, count: int) -> Array:
-    n = np.arange(count) + 0.5
-    return np.asarray(w * n - wx * n**2, dtype=np.float64)
+    return np.array([w * (n + 0.5) - wx * (n + 0.5) ** 2 for n in range(count)])
 
 
 def morse(x: Array, w: float, wx: float, b: float) -> Array:
@@ -285,19 +270,14 @@ class MorseGrid:
         return np.asarray(np.linalg.lstsq(design, energy[1:] - energy[0], rcond=None)[0])
 
 
-# ---------------------------------------------------------------------------------------------- bootstrap
-
-
 @dataclass(frozen=True)
-class Bootstrap:
-    """Standard deviations over the resamples, and the Morse rotor's own (B_v, D_v): mean and spread."""
+class Spread:
+    """Standard deviations over the resamples; of the Morse rotor's (B_v, D_v), shape (2, v), the means too."""
 
-    resamples: int
-    seed: int
-    constants: Array
+    constants: dict[str, float]
     levels: Array
     rotor: Array
-    rotor_spread: Array
+    rotor_mean: Array
 
 
 def resample(bands: Sequence[Band], fits: Sequence[LeastSquares], rng: np.random.Generator) -> list[Array]:
@@ -315,31 +295,24 @@ def resample(bands: Sequence[Band], fits: Sequence[LeastSquares], rng: np.random
     return lines
 
 
-def bootstrap(bands: Sequence[Band], best: Constants, count: int, seed: int) -> Bootstrap:
-    rng, grid = np.random.default_rng(seed), MorseGrid(180)
-    bound, highest = bound_levels(best), max(b.upper for b in bands) + 1
-    vectors, levels, rotors = [], [], []
+def bootstrap(bands: Sequence[Band], best: Constants, count: int, seed: int) -> Spread:
+    rng, grid, highest = np.random.default_rng(seed), MorseGrid(180), max(levels_in(bands)) + 1
+    constants, levels, rotors = [], [], []
     for k in range(1, count + 1):
-        one = constants_of(bands, resample(bands, best.bands, rng))
-        vectors.append(one.vector())
-        if bound and (constants := oscillator_of(one)):
-            levels.append(levels_of(*constants[:2], bound))
-            rotors.append(grid.rotor(*constants, highest))
+        one = constants_of(bands, resample(bands, best.fits, rng))
+        constants.append(list(one.value.values()))
+        if best.oscillator and one.oscillator:
+            levels.append(levels_of(*one.oscillator[:2], best.bound))
+            rotors.append(grid.rotor(*one.oscillator, highest))
         if k % max(1, count // 40) == 0 or k == count:
             say(f"bootstrap {k}/{count}")
-    few = len(rotors) < 2
-    turned, spread = np.zeros((2, 2, 0)) if few else np.array(rotors), np.zeros((2, 0)) if few else np.array(levels)
-    return Bootstrap(count, seed, np.std(vectors, axis=0, ddof=1), spread.std(axis=0, ddof=1), turned.mean(axis=0),
-                     turned.std(axis=0, ddof=1))  # fmt: skip
-
-
-def bound_levels(constants: Constants) -> int:
-    """How many levels of the anharmonic oscillator lie below its dissociation limit."""
-    oscillator = oscillator_of(constants)
-    return min(int(oscillator[0] / (2 * oscillator[1]) + 0.5), MOST_LEVELS) if oscillator else 0
-
-
-# ---------------------------------------------------------------------------------------------- accepted values
+    rotor = np.array(rotors if len(rotors) > 1 else np.zeros((2, 2, 0)))
+    return Spread(
+        dict(zip(best.value, map(float, np.std(constants, axis=0, ddof=1)), strict=True)),
+        np.std(levels, axis=0, ddof=1) if len(levels) > 1 else np.zeros(0),
+        rotor.std(axis=0, ddof=1),
+        rotor.mean(axis=0),
+    )
 
 
 @dataclass(frozen=True)
@@ -390,10 +363,6 @@ KNOWN = {
 }  # fmt: skip
 
 
-def levels_in(bands: Sequence[Band]) -> set[int]:
-    return {v for b in bands for v in (b.upper, b.lower)}
-
-
 def read_accepted(path: Path) -> Accepted:
     """Accepted constants from a CSV file with the columns constant, value, tolerance (may be empty) and source."""
     rows = read_table(path)
@@ -410,21 +379,19 @@ def read_accepted(path: Path) -> Accepted:
     return accepted
 
 
-# ---------------------------------------------------------------------------------------------- results
-
 Row = dict[str, Any]
+COMPARED = ("w_e", "w_e x_e", "B_e", "alpha_e", "D")  # The B of single levels are judged by B_e and alpha_e.
 OUTPUTS = ("constants.csv", "fit.png", "levels.csv", "report.md", "results.json", "spectrum.png")
-COMPARED = ("w_e", "w_e x_e", "B_e", "alpha_e", "D")
 
 
 @dataclass(frozen=True)
 class Result:
-    """Everything that is known at the end; the writers below only put it into words, tables and pictures."""
+    """Everything that is known at the end; what follows only puts it into words, tables and pictures."""
 
     source: Path
     bands: Sequence[Band]
     best: Constants
-    spread: Bootstrap
+    spread: Spread
     accepted: Accepted | None
 
     @property
@@ -434,44 +401,40 @@ class Result:
     def table(self) -> list[Row]:
         """One row a constant, with the accepted value cut in the same way and the verdict where there is one."""
         fair = self.accepted.comparable(self.bands) if self.accepted else {}
-        formal = np.sqrt(np.concatenate([np.diag(part.covariance) for part in self.best.parts]))
         rows: list[Row] = []
-        for name, value, spread, own in zip(
-            names(self.bands, self.best), self.best.vector(), self.spread.constants, formal, strict=True
-        ):
-            row: Row = {"constant": name, "value_cm1": float(value), "uncertainty_cm1": float(spread),
-                        "formal_uncertainty_cm1": float(own), "published_cm1": None, "comparable_cm1": None,
-                        "difference_cm1": None, "allowed_cm1": None, "verdict": ""}  # fmt: skip
+        for name, value in self.best.value.items():
+            row: Row = {"constant": name, "value_cm1": value, "uncertainty_cm1": self.spread.constants[name]}
+            row |= dict.fromkeys(("published_cm1", "comparable_cm1", "difference_cm1", "allowed_cm1", "verdict"))
             if self.accepted and name in fair:
-                row |= {"published_cm1": self.accepted.value.get(name), "comparable_cm1": fair[name],
-                        "difference_cm1": float(value) - fair[name]}  # fmt: skip
+                row |= {"published_cm1": self.accepted.value.get(name), "comparable_cm1": fair[name]}
+                row["difference_cm1"] = value - fair[name]
                 if name in COMPARED or name.startswith("nu0"):
-                    row["allowed_cm1"] = self.accepted.tolerance.get(name, 3 * float(spread))
+                    row["allowed_cm1"] = self.accepted.tolerance.get(name, 3 * row["uncertainty_cm1"])
                     row["verdict"] = "pass" if abs(row["difference_cm1"]) <= row["allowed_cm1"] else "fail"
             rows.append(row)
         return rows
 
     def residuals(self, i: int) -> Array:
-        return np.asarray(self.bands[i].nu - rotor_design(self.bands[i].m) @ self.best.bands[i].value)
+        return np.asarray(self.bands[i].nu - rotor_design(self.bands[i].m) @ self.best.fits[i].value)
 
     def quality(self) -> list[Row]:
-        """How well each cubic fits; neighbouring residuals that look alike (likeness near 1) betray a systematic error."""
+        """How well each cubic fits. Neighbouring residuals that are alike (near 1) betray a systematic error."""
         rows: list[Row] = []
-        for i, (band, fit) in enumerate(zip(self.bands, self.best.bands, strict=True)):
+        for i, (band, fit) in enumerate(zip(self.bands, self.best.fits, strict=True)):
             left = self.residuals(i)
-            likeness = float(np.sum(left[1:] * left[:-1]) / max(np.sum(left**2), 1e-300))
+            likeness = float(left[1:] @ left[:-1]) / max(float(left @ left), 1e-300)
             rows.append({"band": band.name, "lines": len(band.m), "chi2": fit.chi2, "degrees_of_freedom": fit.freedom,
                          "rms_cm1": float(np.sqrt(np.mean(left**2))), "neighbour_likeness": likeness})  # fmt: skip
         return rows
 
     def levels(self) -> list[Row]:
         """E_n up to the last bound one of this model; only those that a measured band touches are not extrapolated."""
-        if not (constants := oscillator_of(self.best)) or not len(self.spread.levels):
+        if not (constants := self.best.oscillator):
             return []
         energy, seen = levels_of(*constants[:2], len(self.spread.levels)), levels_in(self.bands)
         return [{"n": n, "energy_cm1": float(e), "uncertainty_cm1": float(self.spread.levels[n]),
-                 "above_ground_cm1": float(e - energy[0]), "to_next_cm1": constants[0] - 2 * constants[1] * (n + 1),
-                 "measured": "yes" if n in seen else "extrapolated"} for n, e in enumerate(energy)]  # fmt: skip
+                 "above_ground_cm1": float(e - energy[0]), "measured": "yes" if n in seen else "extrapolated"}
+                for n, e in enumerate(energy)]  # fmt: skip
 
 
 INK, PAPER, GREY, BLUE, RED, GREEN = "#1d2733", "#ffffff", "#8a94a3", "#2458c5", "#d1495b", "#0f8b72"
@@ -487,8 +450,10 @@ UNDERLAY = {"fc": PAPER, "ec": "none", "pad": 1.5}
 def draw_well(axes: Any, result: Result) -> None:
     """The Morse potential with its levels, their waves, and an arrow for every measured band."""
     axes.set_title("Levels in the well")
-    if not (constants := oscillator_of(result.best)):
-        axes.text(0.5, 0.5, "these bands do not determine\nan anharmonic oscillator", ha="center", transform=axes.transAxes)
+    if not (constants := result.best.oscillator):
+        axes.text(
+            0.5, 0.5, "these bands do not determine\nan anharmonic oscillator", ha="center", transform=axes.transAxes
+        )
         return
     grid, seen = MorseGrid(300), levels_in(result.bands)
     energy, wave = np.linalg.eigh(grid.hamiltonian(*constants, 0.0))
@@ -503,7 +468,7 @@ def draw_well(axes: Any, result: Result) -> None:
         axes.text(right + 0.05, energy[v], f"$E_{{{v}}}$ = {energy[v]:,.0f}", va="center", color=colour, fontsize=11,
                   bbox=UNDERLAY)  # fmt: skip
     axes.plot(grid.x[well < ceiling], well[well < ceiling], color=INK, lw=2.6)
-    for i, (band, fit) in enumerate(zip(result.bands, result.best.bands, strict=True)):
+    for i, (band, fit) in enumerate(zip(result.bands, result.best.fits, strict=True)):
         place, ends = 1.0 + 0.08 * (i - (len(result.bands) - 1) / 2), (energy[band.lower], energy[band.upper])
         axes.annotate("", (place, ends[1]), (place, ends[0]), arrowprops={"arrowstyle": "-|>", "color": RED, "lw": 2.4})
         axes.text(place, sum(ends) / 2, f"{fit.value[0]:.1f}", color=RED, rotation=90, va="center", ha="center",
@@ -518,7 +483,9 @@ def draw_band(axes: Any, band: Band, fit: LeastSquares) -> None:
     for branch, colour, side in (("P", BLUE, band.m < 0), ("R", RED, band.m > 0)):
         axes.vlines(band.nu[side], 0, height[side] / height.max(), color=colour, lw=3, label=branch)
     axes.axvline(fit.value[0], color=GREEN, lw=1.6, ls=(0, (4, 3)))
-    axes.text(fit.value[0], 1.15, f"$\\nu_0$ = {fit.value[0]:.2f}", color=GREEN, ha="center", fontsize=11, bbox=UNDERLAY)
+    axes.text(
+        fit.value[0], 1.15, f"$\\nu_0$ = {fit.value[0]:.2f}", color=GREEN, ha="center", fontsize=11, bbox=UNDERLAY
+    )
     axes.set(ylim=(0, 1.32), yticks=[], xlabel="wavenumber, cm$^{-1}$")
     axes.set_title(f"Band {band.name}: {len(band.m)} lines")
     axes.legend(loc="upper left", frameon=False, ncols=2, handlelength=0.9, columnspacing=0.9)
@@ -526,7 +493,7 @@ def draw_band(axes: Any, band: Band, fit: LeastSquares) -> None:
 
 def draw_fit(axes: Any, result: Result) -> None:
     """Above, the cubic through the lines of each band; below, what it leaves over."""
-    for i, (band, fit) in enumerate(zip(result.bands, result.best.bands, strict=True)):
+    for i, (band, fit) in enumerate(zip(result.bands, result.best.fits, strict=True)):
         colour, marker = (BLUE, RED, GREEN, "#b7791f")[i % 4], "osD^"[i % 4]
         m = np.linspace(band.m.min() - 0.5, band.m.max() + 0.5, 300)
         axes[0].plot(m, rotor_design(m) @ fit.value - fit.value[0], color=colour, lw=2)
@@ -550,7 +517,7 @@ def draw(result: Result, out: Path) -> None:
         figure, panels = pyplot.subplot_mosaic(places, figsize=(12, 7), width_ratios=[1, 1.15])
         draw_well(panels["well"], result)
         for i in shown:
-            draw_band(panels[i], result.bands[i], result.best.bands[i])
+            draw_band(panels[i], result.bands[i], result.best.fits[i])
         figure.suptitle(f"{result.title}: a vibrating rotor, measured", x=0.01, ha="left", fontsize=17, weight="bold")
         figure.text(0.99, 0.955, "heights: Boltzmann at 296 K", ha="right", fontsize=10, color=GREY)
         figure.tight_layout()
@@ -577,8 +544,9 @@ def own(row: Row) -> str:
 
 REPORT = r"""# {title}: constants from {file}
 
-{lines} lines in {bands} bands. Each band was fitted to $\nu(m) = \nu_0 + (B' + B'')\,m + (B' - B'')\,m^2 - 4Dm^3$, the bands
-together to $G(v) = \omega_e (v + \tfrac12) - \omega_e x_e (v + \tfrac12)^2$ and $B_v = B_e - \alpha_e (v + \tfrac12)$.
+{lines} lines in {bands} bands. Each band was fitted to $\nu(m) = \nu_0 + (B' + B'')\,m + (B' - B'')\,m^2 - 4Dm^3$,
+the bands together to $G(v) = \omega_e (v + \tfrac12) - \omega_e x_e (v + \tfrac12)^2$ and
+$B_v = B_e - \alpha_e (v + \tfrac12)$.
 
 | constant | this work, cm-1 | comparable | published | difference | allowed | |
 |---|---|---|---|---|---|---|
@@ -590,44 +558,56 @@ together to $G(v) = \omega_e (v + \tfrac12) - \omega_e x_e (v + \tfrac12)^2$ and
 
 ## How far to trust this
 
-* Uncertainties are one standard deviation over {resamples} residual-bootstrap resamples. They are *relative*: they hold the scatter
-  of the lines, not an error of the wavenumber scale, which moves every line together. Where neighbouring residuals are alike
-  (last column well above zero), the errors are not independent and the uncertainties are too small.
-* The formulas stop after the quadratic term of G and the linear term of B and absorb what follows. So *comparable* holds the
-  accepted constants pushed through the same cut formulas, and only it may be compared with this work; *published* may not.
-* One D for both levels of a band is assumed, which biases B' - B''. With bands of this extent alpha_e is tested to 1 % at best.
+* Uncertainties are one standard deviation over a residual bootstrap. They are *relative*: they hold the scatter of the
+  lines, not an error of the wavenumber scale, which moves every line together. Where neighbouring residuals are alike
+  (last column well above zero) errors are not independent, and these uncertainties are too small.
+* The formulas stop after the quadratic term of G and the linear term of B and absorb what follows. *Comparable* holds
+  the accepted constants pushed through the same cut formulas; only it may be compared with this work.
+* One D for both levels of a band is assumed, which biases B' - B''. Bands of this extent test alpha_e to 1 % at best.
+{rest}
+{source}
 """
 
 
 def report(result: Result) -> str:
     """What was found, how far it can be trusted, and why, in words for a notebook."""
-    rows, accepted, constants = result.table(), result.accepted, oscillator_of(result.best)
-    table = []
-    for r in rows:
-        given = ["" if r[k] is None else f"{r[k]:.7g}" for k in ("comparable_cm1", "published_cm1")]
-        given += ["" if r[k] is None else f"{r[k]:.2g}" for k in ("difference_cm1", "allowed_cm1")]
-        table.append(f"| {r['constant']} | {own(r)} | {' | '.join(given)} | {r['verdict']} |")
-    quality = [f"| {q['band']} | {q['lines']} | {q['chi2']:.1f} / {q['degrees_of_freedom']} | {q['rms_cm1']:.4f} | "
-               f"{q['neighbour_likeness']:.2f} |" for q in result.quality()]  # fmt: skip
-    text = REPORT.format(
-        title=result.title, file=result.source.name, lines=sum(len(b.m) for b in result.bands), bands=len(result.bands),
-        constants="\n".join(table), quality="\n".join(quality), resamples=result.spread.resamples,
-    )  # fmt: skip
-    shifts = [f"{r['difference_cm1']:+.2f} cm-1 at {r['constant'][4:]} (uncertainty {r['uncertainty_cm1']:.3f})"
-              for r in rows if r["constant"].startswith("nu0") and r["verdict"]]  # fmt: skip
-    if shifts:
-        text += f"* Scale: against the accepted origins these lines lie at {', '.join(shifts)}. A shift far above its uncertainty\n"
-        text += "  that grows with the wavenumber is a calibration bias. It is stated and bounds *allowed*; nothing is corrected.\n"
-    if constants:
-        w, wx, b = constants
-        text += f"* Levels beyond the bands are extrapolated; their limit {w**2 / (4 * wx):,.0f} cm-1 is usually far too high.\n"
-    if constants and result.spread.rotor.size:
-        (rotor_b, rotor_d), spread = result.spread.rotor, result.spread.rotor_spread
-        text += "\n## Does one Morse potential explain it all?\n\nMade from w_e, w_e x_e and B_e alone and solved on a grid, it has "
-        text += f"B_0 = {digits(rotor_b[0], spread[0, 0])}, D_0 = {digits(rotor_d[0], spread[1, 0])} and B_0 - B_1 = "
-        text += f"{rotor_b[0] - rotor_b[1]:.4f} cm-1;\nthe lines say D = {own(rows[-1])} and alpha_e = {own(rows[-2])}. "
-        text += f"(Kratzer: D = 4 B_e^3 / w_e^2 = {4 * b**3 / w**2:.3g}.)\nWhere these differ, the real well is not quite Morse's.\n"
-    return text + (f"\nAccepted values: {accepted.source}.\n" if accepted else "\nNo accepted values given: nothing compared.\n")
+    rows, spread, rest = result.table(), result.spread, ""
+    forms = {
+        "comparable_cm1": ".7g",
+        "published_cm1": ".7g",
+        "difference_cm1": "+.2g",
+        "allowed_cm1": ".2g",
+        "verdict": "",
+    }
+    table = [[r["constant"], own(r), *(format(r[k], f) if r[k] else "" for k, f in forms.items())] for r in rows]
+    fit = "{band} | {lines} | {chi2:.1f} / {degrees_of_freedom} | {rms_cm1:.4f} | {neighbour_likeness:.2f}"
+    origins = [r for r in rows if r["verdict"] and r["constant"].startswith("nu0")]
+    if origins:
+        shifts = ", ".join(f"{r['difference_cm1']:+.2f} cm-1 at {r['constant'][4:]}" for r in origins)
+        rest += f"* Scale: against the accepted origins these lines lie at {shifts}. A shift far above the\n"
+        rest += (
+            "  uncertainty that grows with the wavenumber is a calibration bias. It is stated and bounds *allowed*.\n"
+        )
+    if (constants := result.best.oscillator) and spread.rotor.size:
+        (b, d), limit = spread.rotor_mean, constants[0] ** 2 / (4 * constants[1])
+        rest += f"* Levels beyond the bands are extrapolated; the limit {limit:,.0f} cm-1 is usually far too high.\n\n"
+        rest += (
+            "## Does one Morse potential explain it all?\n\nMade from w_e, w_e x_e and B_e alone, solved on a grid, "
+        )
+        rest += (
+            f"it has D_0 = {digits(d[0], spread.rotor[1, 0])} and B_0 - B_1 = {b[0] - b[1]:.4f} cm-1;\nthe lines say "
+        )
+        rest += f"D = {own(rows[-1])}, alpha_e = {own(rows[-2])}. Where these differ, the well is not quite Morse's.\n"
+    return REPORT.format(
+        title=result.title,
+        file=result.source.name,
+        lines=sum(len(b.m) for b in result.bands),
+        bands=len(result.bands),
+        constants="\n".join(f"| {' | '.join(row)} |" for row in table),
+        quality="\n".join(f"| {fit.format(**row)} |" for row in result.quality()),
+        rest=rest,
+        source=f"Accepted values: {result.accepted.source}." if result.accepted else "No accepted values given.",
+    )
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -650,9 +630,8 @@ def write(result: Result, out: Path) -> None:
         "verdict": "fail" if "fail" in verdicts else "pass" if "pass" in verdicts else "no accepted values given",
         "accepted_source": result.accepted.source if result.accepted else None,
         "constants": rows, "fits": result.quality(), "levels": levels,
-        "bootstrap": {"resamples": result.spread.resamples, "seed": result.spread.seed},
-        "morse_rotor": dict(zip(("B_v_cm1", "D_v_cm1"), result.spread.rotor.tolist(), strict=True)),
-        "made_with": {"python": platform.python_version(), "numpy": np.__version__, "matplotlib": matplotlib.__version__},
+               "morse_rotor": dict(zip(("B_v_cm1", "D_v_cm1"), result.spread.rotor_mean.tolist(), strict=True)),
+        "made_with": {"python": platform.python_version(), "numpy": np.__version__},
     }  # fmt: skip
     (out / "results.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
@@ -668,12 +647,12 @@ def analyse(source: Path, out: Path, accepted: Accepted | None, resamples: int, 
     bands = read_lines(source)
     say(f"step 2/{STEPS} fitting the vibrating rotor to each band")
     best = constants_of(bands)
-    for band, fit in zip(bands, best.bands, strict=True):
+    for band, fit in zip(bands, best.fits, strict=True):
         say(f"  {band.name}: {len(band.m)} lines, nu0 = {fit.value[0]:.3f} cm-1, chi2 = {fit.chi2:.1f} / {fit.freedom}")
     say(f"step 3/{STEPS} fitting the anharmonic oscillator over {len(bands)} bands")
-    for name, value in list(zip(names(bands, best), best.vector(), strict=True))[4 * len(bands) :]:
-        say(f"  {name} = {value:.6g} cm-1")
-    if not bound_levels(best):
+    for name in (name for name in COMPARED if name in best.value):
+        say(f"  {name} = {best.value[name]:.6g} cm-1")
+    if not best.bound:
         say("  no bound anharmonic oscillator follows from these bands: no levels, no potential")
     say(f"step 4/{STEPS} {resamples} bootstrap resamples, the Morse rotor solved in each")
     result = Result(source, bands, best, bootstrap(bands, best, resamples, seed), accepted)
@@ -695,7 +674,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("lines", nargs="?", default="hcl_lines.csv", help=f"CSV with {', '.join(COLUMNS)}")
     parser.add_argument("--out", default=".", help="where the results go (default: here)")
     parser.add_argument("--accepted", help="CSV of accepted constants: constant,value,tolerance")
-    parser.add_argument("--bootstrap", type=int, default=400, metavar="N", help="resamples, 2 to 100000 (default 400)")
+    parser.add_argument("--bootstrap", type=int, default=600, metavar="N", help="resamples, 2 to 100000 (default 600)")
     parser.add_argument("--seed", type=int, default=1, help="of the resampling (default 1)")
     options = parser.parse_args(arguments)
     if not 2 <= options.bootstrap <= 100_000 or options.seed < 0:
