@@ -57,8 +57,8 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "ago_of": lambda at, now: words.ago(at, now),
-        "count": lambda n, noun: words.count(n, noun),
+        "ago_of": words.ago,
+        "count": words.count,
         "digest": _digest,
         "duration": words.duration,
         "iso": _iso,

@@ -1,0 +1,17 @@
+/* What makes a page alive. Every page works without it. */
+import { keepTimes } from "./times.js";
+
+const PARTS = {
+  "theme-toggle": "./theme-toggle.js",
+  "copy-text": "./copy-text.js",
+  "elapsed-time": "./elapsed-time.js",
+  "job-log": "./job-log.js",
+  "job-live": "./job-live.js",
+  "file-upload": "./file-upload.js",
+  "live-room": "./live-room.js",
+};
+
+keepTimes();
+for (const [name, module] of Object.entries(PARTS)) {
+  if (document.querySelector(name)) import(module);
+}
