@@ -462,7 +462,7 @@ def draw_well(axes: Any, result: Result) -> None:
     left, right = grid.x[well < ceiling][[0, -1]]
     for v in range(top):
         colour = GREEN if v in seen else GREY
-        swing = wave[:, v] * np.sign(wave[-1, v] or 1) / np.abs(wave[:, v]).max() * 0.3 * constants[0]
+        swing = wave[:, v] / wave[np.argmax(np.abs(wave[:, v])), v] * 0.3 * constants[0]
         axes.fill_between(grid.x, energy[v], energy[v] + swing, color=colour, alpha=0.22, lw=0)
         axes.hlines(energy[v], *grid.x[well < energy[v]][[0, -1]], color=colour, lw=2)
         axes.text(right + 0.05, energy[v], f"$E_{{{v}}}$ = {energy[v]:,.0f}", va="center", color=colour, fontsize=11,
