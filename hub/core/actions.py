@@ -113,7 +113,12 @@ def _check_depth(value: Any, left: int) -> None:
             _check_depth(item, left - 1)
 
 
-def from_object(raw: Any, path: str) -> Action:
+def from_form(fields: dict[str, Any]) -> Action:
+    """An action from the fields of an HTML form, whose numbers and booleans arrive as text."""
+    return from_object(fields, "$", strict=False)
+
+
+def from_object(raw: Any, path: str, *, strict: bool = True) -> Action:
     """An action from a decoded envelope; `path` is where it stands, for messages."""
     if not isinstance(raw, dict):
         raise InvalidInput(f"expected an object, got {_kind(raw)}", path=path)
@@ -156,7 +161,7 @@ def from_object(raw: Any, path: str) -> Action:
     fields.setdefault("action", tag)
     _refuse_surrogates(fields, path)
     try:
-        return msgspec.convert(fields, chosen.shape)
+        return msgspec.convert(fields, chosen.shape, strict=strict)
     except msgspec.ValidationError as error:
         message, where = _split_path(str(error))
         raise InvalidInput(message, path=path + where) from None

@@ -63,6 +63,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
     @property
+    def origins(self) -> frozenset[str]:
+        """The origins a browser may come from: the public one, and on a laptop both names of this machine."""
+        if self.public_url:
+            return frozenset({self.origin})
+        return frozenset({self.origin, f"http://localhost:{self.port}", f"http://127.0.0.1:{self.port}"})
+
+    @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.data.absolute() / 'hub.sqlite3'}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -64,9 +65,18 @@ def by_verified_email(conn: sa.Connection, email: str) -> str | None:
 
 def actor_by_token(conn: sa.Connection, secret: str, now: dt.datetime) -> Actor | None:
     """Who an API or service token speaks for; None for an unknown, revoked or expired one."""
+    return _actor_by_token(conn, tokens.c.digest == secret_digest(secret), now)
+
+
+def actor_by_token_id(conn: sa.Connection, token_id: str, now: dt.datetime) -> Actor | None:
+    """As `actor_by_token`, for who knows the token's id and was shown the token before."""
+    return _actor_by_token(conn, tokens.c.id == token_id, now)
+
+
+def _actor_by_token(conn: sa.Connection, which: sa.ColumnElement[bool], now: dt.datetime) -> Actor | None:
     row = conn.execute(
         sa.select(tokens).where(
-            tokens.c.digest == secret_digest(secret),
+            which,
             tokens.c.revoked_at.is_(None),
             sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now),
         )
@@ -100,10 +110,17 @@ def sign_in(tx: Tx, secret: str, now: dt.datetime, *, person: str | None = None,
     return sign_in_id
 
 
-def live_sign_in(conn: sa.Connection, secret: str, now: dt.datetime) -> sa.Row[tuple[object, ...]] | None:
+def live_sign_in(conn: sa.Connection, secret: str, now: dt.datetime) -> sa.Row[Any] | None:
     """The sign-in a cookie stands for, while it lasts."""
+    return _live_sign_in(conn, sign_ins.c.digest == secret_digest(secret), now)
+
+
+def live_sign_in_by_id(conn: sa.Connection, sign_in_id: str, now: dt.datetime) -> sa.Row[Any] | None:
+    """As `live_sign_in`, for who knows its id and was shown the cookie before."""
+    return _live_sign_in(conn, sign_ins.c.id == sign_in_id, now)
+
+
+def _live_sign_in(conn: sa.Connection, which: sa.ColumnElement[bool], now: dt.datetime) -> sa.Row[Any] | None:
     return conn.execute(
-        sa.select(sign_ins).where(
-            sign_ins.c.digest == secret_digest(secret), sign_ins.c.ended_at.is_(None), sign_ins.c.expires_at > now
-        )
+        sa.select(sign_ins).where(which, sign_ins.c.ended_at.is_(None), sign_ins.c.expires_at > now)
     ).first()

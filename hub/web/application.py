@@ -1,0 +1,86 @@
+"""The web process: one Starlette application over the assembled hub."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope as AsgiScope
+
+from hub.core.house import House
+from hub.web import content, endpoints, events, live, openapi, problems, routes, streams, uploads
+from hub.web.middleware import Shell
+
+STATIC = Path(__file__).resolve().parents[2] / "static"
+# Views and pages run in threads, each with a read connection of its own.
+THREADS = 20
+
+
+class Static(StaticFiles):
+    """The files of the pages; those asked for by the digest of their content may be kept for ever."""
+
+    async def get_response(self, path: str, scope: AsgiScope) -> Response:
+        response = await super().get_response(path, scope)
+        immutable = b"v=" in scope["query_string"]
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if immutable else "no-cache"
+        return response
+
+
+def create(house: House) -> Starlette:
+    """The application of one web process."""
+
+    async def serve_openapi(request: Request) -> Response:
+        return JSONResponse(openapi.document(routes.listed()))
+
+    async def metrics(request: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
+        async with app.state.watch.running():
+            yield
+        await anyio.to_thread.run_sync(house.close)
+
+    table = [
+        Route("/healthz", endpoints.healthz, methods=["GET"]),
+        Route("/readyz", endpoints.readyz, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
+        Route("/openapi.json", serve_openapi, methods=["GET"]),
+        Route("/api/actions", endpoints.act, methods=["POST"]),
+        Route("/api/events", streams.signed_in(events.events), methods=["GET"]),
+        Route("/api/tickets", endpoints.asks(live.make_ticket), methods=["POST"]),
+        Route("/api/live/redeem", endpoints.asks(live.redeem), methods=["POST"]),
+        Route("/api/live/recheck", endpoints.asks(live.recheck), methods=["POST"]),
+        Route("/api/jobs/{ref:path}/log", streams.job_log, methods=["GET"]),
+        *uploads.ROUTES,
+        *content.ROUTES,
+        *(Route(v.path, endpoints.view(v.answer, v.takes), methods=["GET"]) for v in routes.VIEWS),
+        Route("/do", endpoints.do, methods=["POST"]),
+        *(Route(p.path, endpoints.page(p.show, anonymous=p.anonymous), methods=["GET"]) for p in routes.PAGES),
+        Mount("/static", Static(directory=STATIC)),
+    ]
+
+    async def failed(request: Request, error: Exception) -> Response:
+        return problems.respond(error, request)
+
+    settings = house.settings
+    app = Starlette(
+        routes=table,
+        lifespan=lifespan,
+        middleware=[Middleware(Shell, origin=settings.origin, origins=settings.origins)],
+        exception_handlers={400: failed, 404: failed, 405: failed, 413: failed},
+    )
+    app.state.house = house
+    app.state.watch = events.Watch(house)
+    return app

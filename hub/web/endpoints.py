@@ -1,0 +1,236 @@
+"""From requests to plain functions and back: actions, views, pages and the form door.
+
+Async only where the socket is: an action waits for its COMMIT without holding a thread; a view runs in one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+import msgspec
+from anyio import to_thread
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from hub import perform
+from hub.core import actions, limits
+from hub.core.context import ANYONE, Actor
+from hub.core.errors import HubError, InvalidInput, NotFound, NotSignedIn, TooLarge
+from hub.core.house import House
+from hub.web.identity import cookie_name, identify
+from hub.web.metrics import ACTIONS
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def house_of(request: Request) -> House:
+    house: House = request.app.state.house
+    return house
+
+
+async def actor_of(request: Request, *, anonymous: bool = False) -> Actor:
+    """Who asks; raises NotSignedIn for nobody, unless nobody is welcome."""
+    actor = await to_thread.run_sync(identify, house_of(request), request)
+    if actor is ANYONE and not anonymous:
+        raise NotSignedIn("sign in first", hint="open your sign-in link, or send a token")
+    request.state.actor = actor
+    return actor
+
+
+async def body_of(request: Request, limit: int) -> bytes:
+    """The whole body. Raises TooLarge as soon as it passes `limit`."""
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(f"the request has more than {limit} bytes", hint="send large content as an upload")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def json_response(value: Any, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json", headers=headers)
+
+
+async def act(request: Request) -> Response:
+    """POST /api/actions: the door for programs."""
+    actor = await actor_of(request)
+    body = await body_of(request, limits.ACTION_BODY_BYTES)
+    answer = await _perform(house_of(request), actions.decode(body), actor, request.headers.get("idempotency-key"))
+    return json_response(answer)
+
+
+async def _perform(house: House, action: actions.Action, actor: Actor, key: str | None) -> perform.Answer:
+    tag = str(action.__struct_config__.tag)
+    try:
+        answer = await asyncio.wrap_future(perform.submit(house, action, actor, key))
+    except HubError as error:
+        ACTIONS.labels(tag, error.code).inc()
+        raise
+    ACTIONS.labels(tag, "done").inc()
+    return answer
+
+
+def view(answer: Callable[[Any, dict[str, str]], Any], takes: tuple[str, ...]) -> Endpoint:
+    """An endpoint for a view; unknown query parameters are refused by name."""
+
+    async def endpoint(request: Request) -> Response:
+        actor = await actor_of(request)
+        query = _query(request, takes)
+        return json_response(await to_thread.run_sync(_look, house_of(request), actor, answer, query))
+
+    return endpoint
+
+
+def _query(request: Request, takes: tuple[str, ...]) -> dict[str, str]:
+    given = dict(request.query_params)
+    if unknown := sorted(set(given) - set(takes)):
+        offered = f"this takes: {', '.join(takes)}" if takes else "this takes no parameters"
+        raise InvalidInput(f"unknown parameters: {', '.join(unknown)[:300]}", path=unknown[0][:100], hint=offered)
+    for name, value in given.items():
+        if "\x00" in value or not _is_text(value):
+            raise InvalidInput("the text is not valid", path=name)
+    paths = {name: str(value) for name, value in request.path_params.items()}
+    for value in paths.values():
+        if "\x00" in value or not _is_text(value):
+            raise NotFound("there is no such thing")
+    return {**given, **paths}
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _look(house: House, actor: Actor, answer: Callable[[Any, dict[str, str]], Any], query: dict[str, str]) -> Any:
+    with house.scope(actor) as scope:
+        return answer(scope, query)
+
+
+def page(show: Callable[[Any, dict[str, str]], str], *, anonymous: bool = False) -> Endpoint:
+    """An endpoint for a page; who is not signed in is shown the way to do so."""
+
+    async def endpoint(request: Request) -> Response:
+        actor = await actor_of(request, anonymous=anonymous)
+        query = {**dict(request.query_params), **{k: str(v) for k, v in request.path_params.items()}}
+        if not all(_is_text(value) and "\x00" not in value for value in query.values()):
+            raise NotFound("there is no such page")
+        return HTMLResponse(await to_thread.run_sync(_look, house_of(request), actor, show, query))
+
+    return endpoint
+
+
+def asks(answer: Callable[[House, Actor, Any], Any]) -> Endpoint:
+    """An endpoint that takes a small JSON object and answers with a value, outside the action API."""
+
+    async def endpoint(request: Request) -> Response:
+        actor = await actor_of(request)
+        body = actions.parse(await body_of(request, limits.FORM_BODY_BYTES))
+        return json_response(await to_thread.run_sync(answer, house_of(request), actor, body))
+
+    return endpoint
+
+
+async def do(request: Request) -> Response:
+    """POST /do: the door for HTML forms, on the same actions.
+
+    Fields are those of the action; a dot descends (`entry.title`), `[]` makes a list (`artifacts[]`), an empty field is
+    one not given. `next` is where the browser goes, with `{name}` filled in from the result.
+    """
+    actor = await actor_of(request, anonymous=True)
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        raise InvalidInput("send the form as application/x-www-form-urlencoded")
+    try:
+        text = (await body_of(request, limits.FORM_BODY_BYTES)).decode()
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=1000, errors="strict")
+    except ValueError as error:
+        raise InvalidInput(f"the form cannot be read: {error}") from None
+    fields = dict(pairs)
+    onward, key = fields.pop("next", ""), fields.pop("idempotency_key", None)
+    envelope = _envelope([(k, v) for k, v in pairs if k not in {"next", "idempotency_key"}])
+    action = actions.from_form(envelope)
+    if actor is ANYONE and action.__struct_config__.tag not in {"sign_in", "link_open"}:
+        raise NotSignedIn("sign in first", hint="open your sign-in link")
+    answer = await _perform(house_of(request), action, actor, key or None)
+    return _onward(request, answer.result, onward)
+
+
+def _onward(request: Request, result: Any, onward: str) -> Response:
+    result = result if isinstance(result, dict) else {}
+    settings = house_of(request).settings
+    cookie = result.get("cookie")
+    if result.get("secret"):
+        from hub.web.pages import shown_once
+
+        return HTMLResponse(shown_once.show(result, local_path(onward), request))
+    target = local_path(onward, result)
+    if "path" in result and not onward:
+        target = local_path(str(result["path"]))
+    response = RedirectResponse(target, 303)
+    if cookie:
+        response.set_cookie(
+            cookie_name(settings.origin),
+            cookie,
+            max_age=limits.SIGN_IN_SECONDS,
+            httponly=True,
+            secure=settings.origin.startswith("https://"),
+            samesite="lax",
+            path="/",
+        )
+    return response
+
+
+def local_path(onward: str, result: dict[str, Any] | None = None) -> str:
+    """A path of this hub, with `{name}` filled in from the result; anything else leads home."""
+    for name, value in (result or {}).items():
+        if isinstance(value, str | int):
+            onward = onward.replace("{" + name + "}", quote(str(value), safe=""))
+    safe = onward.startswith("/") and not onward.startswith(("//", "/\\")) and onward.isprintable()
+    return onward if safe and "\\" not in onward else "/"
+
+
+def _envelope(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    envelope: dict[str, Any] = {}
+    for name, value in pairs:
+        many = name.endswith("[]")
+        *path, last = name.removesuffix("[]").split(".")
+        if len(path) > 4:
+            raise InvalidInput("the field's name is nested too deeply", path=name[:100])
+        if value == "" and not many:
+            continue
+        place = envelope
+        for step in path:
+            place = place.setdefault(step, {})
+            if not isinstance(place, dict):
+                raise InvalidInput("the field's name contradicts another", path=name[:100])
+        if many:
+            found = place.setdefault(last, [])
+            if not isinstance(found, list):
+                raise InvalidInput("the field's name contradicts another", path=name[:100])
+            if value != "":
+                found.append(value.replace("\r\n", "\n"))
+        elif last in place:
+            raise InvalidInput("the field is given twice", path=name[:100])
+        else:
+            place[last] = value.replace("\r\n", "\n")
+    return envelope
+
+
+async def healthz(request: Request) -> Response:
+    """Alive: this process answers."""
+    return JSONResponse({"ok": True})
+
+
+async def readyz(request: Request) -> Response:
+    """Ready: the database answers and has the schema this code expects."""
+    from hub.core.migrations import is_current
+
+    house = house_of(request)
+    current = await to_thread.run_sync(is_current, house.db)
+    return JSONResponse({"ready": current}, 200 if current else 503)

@@ -1,0 +1,94 @@
+"""Who is asking: a bearer token, a service that names a person, a browser's cookie, or nobody we know."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from starlette.requests import HTTPConnection
+
+from hub.core.context import ANYONE, Actor
+from hub.core.errors import NotAllowed, NotSignedIn
+from hub.core.house import House
+from hub.people import accounts
+from hub.sessions import links
+
+ACT_AS = "collegium-act-as"
+
+
+def cookie_name(origin: str) -> str:
+    """`__Host-` binds the cookie to this very host; browsers honour it under https only."""
+    return "__Host-collegium" if origin.startswith("https://") else "collegium"
+
+
+def identify(house: House, connection: HTTPConnection) -> Actor:
+    """The actor of a request; ANYONE when it carries no credential. Raises NotSignedIn for a credential that fails."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    now = house.clock.now()
+    if scheme:
+        if scheme.lower() != "bearer" or not token:
+            raise NotSignedIn("use `Authorization: Bearer <token>`")
+        with house.db.read() as conn:
+            return _by_token(conn, token.strip(), connection.headers.get(ACT_AS), now)
+    cookie = connection.cookies.get(cookie_name(house.settings.origin))
+    if not cookie:
+        return ANYONE
+    with house.db.read() as conn:
+        return by_cookie(conn, cookie, now) or ANYONE
+
+
+def _by_token(conn: sa.Connection, token: str, act_as: str | None, now: dt.datetime) -> Actor:
+    actor = accounts.actor_by_token(conn, token, now)
+    if actor is None:
+        raise NotSignedIn("this token is not valid", hint="make a new one with `token_create`")
+    if actor.kind != "service":
+        if act_as is not None:
+            raise NotAllowed("only a service of the hub may act as somebody", code="act_as_refused")
+        return actor
+    if act_as is None:
+        return actor
+    person = by_claim(conn, act_as, now)
+    if person is None:
+        raise NotSignedIn("the person this service acts for cannot sign in")
+    return msgspec.structs.replace(person, by_service=actor.id, signed_in_at=None)
+
+
+def by_cookie(conn: sa.Connection, cookie: str, now: dt.datetime) -> Actor | None:
+    """The actor of a browser's sign-in, while it lasts."""
+    return _signed_in(conn, accounts.live_sign_in(conn, cookie, now), now)
+
+
+def _signed_in(conn: sa.Connection, row: sa.Row[Any] | None, now: dt.datetime) -> Actor | None:
+    if row is None:
+        return None
+    if row.link is not None:
+        return links.guest(conn, row.link, row.id, now)
+    actor = accounts.actor_of(conn, row.person)
+    return None if actor is None else msgspec.structs.replace(actor, sign_in_id=row.id, signed_in_at=row.at)
+
+
+def by_claim(conn: sa.Connection, claim: str, now: dt.datetime) -> Actor | None:
+    """The actor a service may speak for: a person's id, or `sign_in:<id>` / `token:<id>` which must still be good.
+
+    The last two tie what a service does to the very credential that somebody used, so that it ends with it.
+    """
+    kind, _, ident = claim.partition(":")
+    if not ident:
+        return accounts.actor_of(conn, claim)
+    if kind == "sign_in":
+        return _signed_in(conn, accounts.live_sign_in_by_id(conn, ident, now), now)
+    if kind == "token":
+        actor = accounts.actor_by_token_id(conn, ident, now)
+        return None if actor is None or actor.kind == "service" else actor
+    return None
+
+
+def claim_of(actor: Actor) -> str:
+    """The claim under which a service may later speak for this actor."""
+    if actor.sign_in_id is not None:
+        return f"sign_in:{actor.sign_in_id}"
+    if actor.token_id is not None:
+        return f"token:{actor.token_id}"
+    return actor.id
