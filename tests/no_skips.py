@@ -1,6 +1,6 @@
 """A pytest plugin for the build machine: a skip is a failure, because what was skipped was not proved.
 
-    python -m pytest -p tests.no_skips -m real
+python -m pytest -p tests.no_skips -m real
 """
 
 from __future__ import annotations
