@@ -25,6 +25,7 @@ FEATURES = (
     "hub.sessions.actions",
     "hub.sessions.links",
     "hub.notebook.actions",
+    "hub.rooms.actions",
 )
 
 
