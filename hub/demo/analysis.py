@@ -38,7 +38,7 @@ MOST_LINES = 2_000
 MOST_LEVELS = 200
 SECOND_RADIATION_CM_K = 1.438776877  # h c / k_B
 ROOM_TEMPERATURE_K = 296.0
-STEPS = 8
+PERCENT_BEFORE = (0, 1, 2, 3, 85, 86, 97, 100)  # Of the time, by step; the fourth is the bootstrap.
 
 
 class BrokenInput(Exception):
@@ -49,6 +49,11 @@ def say(text: str) -> None:
     """One line of progress, written through at once so that a reader of the live log sees it."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def step(number: int, text: str) -> None:
+    """The percentage is what a progress bar follows: steps are of very different lengths."""
+    say(f"step {number}/{len(PERCENT_BEFORE)} {text} [{PERCENT_BEFORE[number - 1]} %]")
 
 
 @dataclass(frozen=True)
@@ -305,7 +310,8 @@ def bootstrap(bands: Sequence[Band], best: Constants, count: int, seed: int) -> 
             levels.append(levels_of(*one.oscillator[:2], best.bound))
             rotors.append(grid.rotor(*one.oscillator, highest))
         if k % max(1, count // 40) == 0 or k == count:
-            say(f"bootstrap {k}/{count}")
+            percent = PERCENT_BEFORE[3] + (PERCENT_BEFORE[4] - PERCENT_BEFORE[3]) * k / count
+            say(f"bootstrap {k}/{count} [{percent:.0f} %]")
     rotor = np.array(rotors if len(rotors) > 1 else np.zeros((2, 2, 0)))
     return Spread(
         dict(zip(best.value, map(float, np.std(constants, axis=0, ddof=1)), strict=True)),
@@ -643,29 +649,29 @@ def find(name: str) -> Path:
 
 
 def analyse(source: Path, out: Path, accepted: Accepted | None, resamples: int, seed: int) -> None:
-    say(f"step 1/{STEPS} reading {source.name}")
+    step(1, f"reading {source.name}")
     bands = read_lines(source)
-    say(f"step 2/{STEPS} fitting the vibrating rotor to each band")
+    step(2, "fitting the vibrating rotor to each band")
     best = constants_of(bands)
     for band, fit in zip(bands, best.fits, strict=True):
         say(f"  {band.name}: {len(band.m)} lines, nu0 = {fit.value[0]:.3f} cm-1, chi2 = {fit.chi2:.1f} / {fit.freedom}")
-    say(f"step 3/{STEPS} fitting the anharmonic oscillator over {len(bands)} bands")
+    step(3, f"fitting the anharmonic oscillator over {len(bands)} bands")
     for name in (name for name in COMPARED if name in best.value):
         say(f"  {name} = {best.value[name]:.6g} cm-1")
     if not best.bound:
         say("  no bound anharmonic oscillator follows from these bands: no levels, no potential")
-    say(f"step 4/{STEPS} {resamples} bootstrap resamples, the Morse rotor solved in each")
+    step(4, f"{resamples} bootstrap resamples, the Morse rotor solved in each")
     result = Result(source, bands, best, bootstrap(bands, best, resamples, seed), accepted)
-    say(f"step 5/{STEPS} comparing with {accepted.molecule if accepted else 'nothing: no accepted values given'}")
+    step(5, f"comparing with {accepted.molecule if accepted else 'nothing: no accepted values given'}")
     for row in (row for row in result.table() if row["verdict"]):
         say(f"  {row['verdict']}  {row['constant']} = {own(row)}, comparable {row['comparable_cm1']:.7g}, off by "
             f"{row['difference_cm1']:+.2g} (allowed {row['allowed_cm1']:.2g}) cm-1")  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
-    say(f"step 6/{STEPS} drawing")
+    step(6, "drawing")
     draw(result, out)
-    say(f"step 7/{STEPS} writing tables and the report")
+    step(7, "writing tables and the report")
     write(result, out)
-    say(f"step 8/{STEPS} done: {', '.join(name for name in OUTPUTS if (out / name).exists())}")
+    step(8, f"done: {', '.join(name for name in OUTPUTS if (out / name).exists())}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

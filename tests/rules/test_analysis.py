@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hub.demo import analysis
+from hub.jobs import progress
 
 SCRIPT = Path(analysis.__file__)
 HCL = SCRIPT.parent / "data" / "hcl_lines.csv"
@@ -116,6 +117,9 @@ def test_the_job_leaves_tables_figures_and_a_log_with_progress(hcl: Path) -> Non
     assert [int(n) for n in re.findall(r"^step (\d)/8 ", log, re.M)] == list(range(1, 9))
     assert log.count("bootstrap ") >= 10
     assert "bootstrap 40/40" in log
+    bar = [seen.fraction for line in log.splitlines() if (seen := progress.read(line.encode()))]
+    assert bar == sorted(bar)
+    assert bar[-1] == 1
     with (hcl / "levels.csv").open() as file:
         levels = list(csv.DictReader(file))
     assert [row["measured"] for row in levels[:4]] == ["yes", "yes", "yes", "extrapolated"]
