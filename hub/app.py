@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from importlib import import_module
-
-from starlette.applications import Starlette
+from pathlib import Path
 
 from hub.artifacts.blobs import BlobStore
 from hub.artifacts.disk import DiskBlobs
+from hub.core import migrations
 from hub.core.bus import Bus, RedisBus
 from hub.core.clock import Clock, SystemClock
 from hub.core.database import Database
@@ -17,6 +15,7 @@ from hub.core.house import House
 from hub.core.keys import secret_file
 from hub.core.settings import Settings
 from hub.ledger.keys import CheckpointKey
+from hub.people import embedded
 
 # Importing these registers actions, guards, names and steps; nothing else happens.
 FEATURES = (
@@ -54,13 +53,32 @@ def build(
     return house
 
 
-def web(settings: Settings) -> Starlette:
-    """The ASGI application of the web process."""
+def prepare(settings: Settings) -> House:
+    """Bring the schema up to date and make what an embedded hub starts with: its owner, its service, their tokens."""
+    house = build(settings)
+    migrations.upgrade(house.db)
+    house.db.write(lambda tx: embedded.make_first_people(tx, house))
+    embedded.write_tokens(house)
+    return house
+
+
+def serve_web(settings: Settings, *, uds: Path | None = None, host: str | None = None, port: int | None = None) -> None:
+    """Run one web process until SIGTERM, on a Unix socket or on an address."""
+    import uvicorn
+
     from hub.web.application import create
 
-    return create(build(settings))
-
-
-def holder() -> str:
-    """A name for this process among those that hold leases."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    uvicorn.run(
+        create(build(settings)),
+        uds=None if uds is None else str(uds),
+        host=host or settings.host,
+        port=port or settings.port,
+        loop="uvloop",
+        log_level="warning",
+        access_log=False,
+        ws="none",
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=5,
+        forwarded_allow_ips="*" if uds is not None else "127.0.0.1",
+    )

@@ -7,6 +7,9 @@ Each setting comes from `COLLEGIUM_<NAME>`, from the file named by `COLLEGIUM_<N
 from __future__ import annotations
 
 import getpass
+import hashlib
+import os
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +20,7 @@ import msgspec
 from hub.core.errors import InvalidInput
 
 PREFIX = "COLLEGIUM_"
+SOCKET_FOLDER_BYTES = 88
 # Names with our prefix that are not settings of the hub: the launcher's pipe, and what the shell client reads.
 NOT_SETTINGS = {"PARENT_PIPE", "HUB", "TOKEN", "TOKEN_FILE", "CONFIG", "INPUTS", "JOB", "TEST_POSTGRES", "PLAIN"}
 
@@ -74,13 +78,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.database_url or f"sqlite:///{self.data.absolute() / 'hub.sqlite3'}"
 
     @property
+    def run(self) -> Path:
+        """The folder of this hub's Unix sockets: under DATA, or beside other temporaries when that name is too long.
+
+        The kernel allows 107 bytes (103 on macOS) for a socket's whole path.
+        """
+        folder = self.data.absolute() / "run"
+        if len(str(folder).encode()) <= SOCKET_FOLDER_BYTES:
+            return folder
+        digest = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"collegium-{os.getuid()}-{digest}"
+
+    @property
+    def valkey_socket(self) -> Path:
+        return self.run / "valkey.sock"
+
+    @property
     def redis(self) -> str:
-        return self.redis_url or f"unix://{self.data.absolute() / 'run' / 'valkey.sock'}"
+        return self.redis_url or f"unix://{self.valkey_socket}"
 
     @property
     def web_socket(self) -> Path:
         """The Unix socket on which web listens behind the front door of an embedded hub."""
-        return self.data.absolute() / "run" / "web.sock"
+        return self.run / "web.sock"
 
     @property
     def owner_handle(self) -> str:
