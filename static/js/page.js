@@ -12,6 +12,7 @@ const PARTS = {
 };
 
 keepTimes();
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 for (const [name, module] of Object.entries(PARTS)) {
   if (document.querySelector(name)) import(module);
 }

@@ -58,3 +58,10 @@ export function initials(name) {
   const letters = (part, many) => [...part].slice(0, many).join("");
   return (parts.length > 1 ? letters(parts[0], 1) + letters(parts.at(-1), 1) : letters(parts[0], 2)).toUpperCase();
 }
+
+/** The colour class of a person: always the same for one id, here and on the server (FNV-1a). */
+export function tone(identity) {
+  let value = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(identity)) value = Math.imul(value ^ byte, 0x01000193) >>> 0;
+  return `m${((value >>> 16) % 8) + 1}`;
+}

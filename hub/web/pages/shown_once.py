@@ -1,0 +1,61 @@
+"""What an action answered that is shown only once: the address of a link, the secret of a token.
+
+The form door sends everybody on after an action, except when there is a secret to hand over; then this page stands
+between, and is kept by nobody.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from starlette.requests import Request
+
+from hub.web.pages import render
+from hub.web.pages.faces import Act, Frame
+
+
+def holds(result: dict[str, Any]) -> bool:
+    """Whether an action's answer has something to hand over."""
+    return bool(_handed(result))
+
+
+def show(result: dict[str, Any], onward: str, request: Request) -> str:
+    """The page that hands over what is shown once, with the way on."""
+    handed = _handed(result)
+    title = _title(result, len(handed))
+    return render.html(
+        "shown_once.html",
+        Frame(title=title),
+        now=dt.datetime.now(dt.UTC),
+        title=title,
+        text="Copy it now: it is shown this once and kept nowhere. Pass it on by a way you trust.",
+        handed=handed,
+        acts=[Act("Go on", href=onward or "/", look="main")],
+    )
+
+
+def _handed(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """What must be handed over, each with its label."""
+    found = [
+        (str(each.get("email", "")), address(each)) for each in result.get("invitations") or () if each.get("secret")
+    ]
+    if result.get("secret"):
+        found.append(("", address(result)))
+    return found
+
+
+def address(result: dict[str, Any]) -> str:
+    """The address that carries a secret, or the bare secret where there is none."""
+    url, secret = str(result.get("url") or ""), str(result["secret"])
+    if not url or secret in url:
+        return url or secret
+    return f"{url}/{secret}"
+
+
+def _title(result: dict[str, Any], many: int) -> str:
+    if result.get("invitations"):
+        return "The invitation is made" if many == 1 else "The invitations are made"
+    if "token" in result:
+        return "The token is made"
+    return "The link is made"

@@ -1,0 +1,101 @@
+/* Cursors over the thing looked at. A position is a share of that thing, so it means the same on every screen. */
+import { icon, make } from "./dom.js";
+import { tone } from "./words.js";
+
+export const FULL = 65_535;
+const FADE_MS = 4_000;
+const GONE_MS = 12_000;
+const STILL = matchMedia("(prefers-reduced-motion: reduce)");
+
+export class Cursors {
+  /** `canvas` holds the thing and the layer; `list` and `sentence` say in words who points where. */
+  constructor({ canvas, layer, list, sentence }) {
+    Object.assign(this, { canvas, layer, list, sentence });
+    this.shown = new Map();
+    this.timer = setInterval(() => this.#age(), 1_000);
+    addEventListener("resize", () => this.#again());
+  }
+
+  stop() {
+    clearInterval(this.timer);
+  }
+
+  /** The box positions are shares of: the picture itself where there is one, else the whole thing. */
+  box() {
+    const thing = this.canvas.querySelector("[data-point]");
+    return (thing.querySelector(":scope > img") ?? thing).getBoundingClientRect();
+  }
+
+  /** Shares of the thing for a pointer's place on the screen, or null beside it. */
+  share(clientX, clientY) {
+    const box = this.box();
+    const x = (clientX - box.left) / box.width;
+    const y = (clientY - box.top) / box.height;
+    return x < 0 || x > 1 || y < 0 || y > 1 ? null : { x: Math.round(x * FULL), y: Math.round(y * FULL) };
+  }
+
+  place(slot, member, x, y) {
+    let cursor = this.shown.get(slot);
+    if (!cursor || cursor.person !== member.person) {
+      this.remove(slot);
+      cursor = { person: member.person, name: member.name, mark: this.#mark(member) };
+      this.shown.set(slot, cursor);
+      this.layer.append(cursor.mark);
+    }
+    Object.assign(cursor, { x, y, at: performance.now() });
+    cursor.mark.classList.remove("faded");
+    this.#move(cursor);
+    this.#tellSoon();
+  }
+
+  remove(slot) {
+    const cursor = this.shown.get(slot);
+    if (!cursor) return;
+    cursor.mark.remove();
+    this.shown.delete(slot);
+    this.#tellSoon();
+  }
+
+  #mark(member) {
+    return make("div", { class: `cursor ${tone(member.person)}` }, icon("pointer", ""), make("span", {}, member.name));
+  }
+
+  #move(cursor) {
+    const box = this.box();
+    const layer = this.layer.getBoundingClientRect();
+    const x = box.left - layer.left + (cursor.x / FULL) * box.width;
+    const y = box.top - layer.top + (cursor.y / FULL) * box.height;
+    cursor.mark.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
+    cursor.mark.classList.toggle("flip", x > layer.width * 0.78);
+  }
+
+  #again() {
+    for (const cursor of this.shown.values()) this.#move(cursor);
+  }
+
+  #age() {
+    const now = performance.now();
+    for (const [slot, cursor] of this.shown) {
+      if (now - cursor.at > GONE_MS) this.remove(slot);
+      else if (now - cursor.at > FADE_MS) cursor.mark.classList.add("faded");
+    }
+  }
+
+  /** The twins in words change at most twice a second, and not while nobody moves. */
+  #tellSoon() {
+    this.telling ??= setTimeout(() => {
+      this.telling = null;
+      const lines = [...this.shown.values()].map((c) => `${c.name} points at the ${where(c.x / FULL, c.y / FULL)}`);
+      this.list?.replaceChildren(...(lines.length ? lines : ["Nobody points at anything now."]).map((line) => make("li", {}, line)));
+      if (this.sentence && STILL.matches) this.sentence.textContent = lines.length ? `${lines.join("; ")}.` : "";
+    }, 500);
+  }
+}
+
+export function where(x, y) {
+  const across = x < 1 / 3 ? "left" : x > 2 / 3 ? "right" : "";
+  const down = y < 1 / 3 ? "upper" : y > 2 / 3 ? "lower" : "";
+  if (across && down) return `${down} ${across} part`;
+  if (down) return `${down} part`;
+  return across ? `${across} side` : "middle";
+}
