@@ -1,0 +1,222 @@
+"""The jail in which previews are made: the strongest this machine offers.
+
+1. *bubblewrap*: no network, and a file system that holds the interpreter, Pillow and nothing else; inside it the
+   program also locks itself in with Landlock and seccomp where the kernel knows them.
+2. *landlock*: the program takes away files, network and nearly all system calls from itself before it reads.
+3. *limits*: only memory, time and size are bounded; then only PNG, JPEG, tables and texts are tried, and pages say why.
+
+Always: a process of its own, an empty environment, a wall clock, and a bound on what it may answer.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import msgspec
+
+import hub
+from hub.artifacts import render
+from hub.core import limits
+
+Jail = Literal["bubblewrap", "landlock", "limits"]
+JAILS: tuple[Jail, ...] = ("bubblewrap", "landlock", "limits")
+
+WORDS: dict[Jail, str] = {
+    "bubblewrap": "previews are made in a bubblewrap jail without network and files",
+    "landlock": "previews are made in a process locked in by Landlock and seccomp",
+    "limits": "no jail can be had on this machine, so only PNG, JPEG, tables and texts get previews; "
+    "install bubblewrap for the others",
+}
+_FORMATS = {"full": ("PNG", "JPEG", "WEBP", "GIF", "TIFF"), "limits": ("PNG", "JPEG")}
+_MAIN = "from hub.artifacts.render.program import main; raise SystemExit(main(sys.argv[1]))"
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One thing the renderer made; its numbers are as untrusted as its bytes."""
+
+    variant: str
+    bytes: int
+    width: int = 0
+    height: int = 0
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What the renderer says of its answer."""
+
+    layers: list[str]
+    parts: list[Part] = []
+    refused: str = ""
+
+
+class Stopped(Exception):
+    """The renderer was stopped or broke; the text says how."""
+
+
+def formats(jail: Jail) -> tuple[str, ...]:
+    """The image formats that may be tried in this jail."""
+    return _FORMATS["limits" if jail == "limits" else "full"]
+
+
+@cache
+def which_jail() -> Jail:
+    """The strongest jail that really holds here: each is tried once per process with a harmless text."""
+    for jail in JAILS:
+        try:
+            head, _ = render_in(jail, "text", b"harmless", truncated=False)
+        except (Stopped, OSError):
+            continue
+        if not head.refused:
+            return jail
+    return "limits"
+
+
+def render_in(jail: Jail, kind: str, content: bytes, *, truncated: bool) -> tuple[Head, bytes]:
+    """Runs the renderer on `content`: what it says, and the bytes of its parts. Raises Stopped."""
+    order = {
+        "kind": kind,
+        "truncated": truncated,
+        "formats": formats(jail),
+        "pixels": limits.PREVIEW_PIXELS,
+        "memory_bytes": limits.PREVIEW_MEMORY_BYTES,
+        "cpu_seconds": limits.PREVIEW_CPU_SECONDS,
+        "lock": jail != "limits",
+        "needs": ["landlock", "seccomp"] if jail == "landlock" else [],
+    }
+    answer = run(jail, _MAIN, msgspec.json.encode(order).decode(), content)
+    line, _, data = answer.partition(b"\n")
+    try:
+        return msgspec.json.decode(line, type=Head), data
+    except msgspec.DecodeError:
+        raise Stopped("the renderer's answer cannot be read") from None
+
+
+def run(jail: Jail, entry: str, argument: str, content: bytes) -> bytes:
+    """Runs Python code inside the jail with `content` on standard input. Raises Stopped."""
+    command = [*_outside(jail), *_python(jail, entry), argument]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={},
+        cwd="/",
+        start_new_session=True,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    feeder = threading.Thread(target=_feed, args=(process.stdin, content), daemon=True)
+    feeder.start()
+    try:
+        answer = _answer(process.stdout)
+        status = process.wait(timeout=limits.PREVIEW_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise Stopped("the renderer took too long") from None
+    finally:
+        _kill(process)
+        feeder.join()
+        process.stdout.close()
+    if status in (-signal.SIGXCPU, -signal.SIGKILL, 128 + signal.SIGXCPU, 128 + signal.SIGKILL):
+        raise Stopped("the renderer needed too much time or memory")
+    if status != 0:
+        raise Stopped(f"the renderer ended with status {status}")
+    return answer
+
+
+def _outside(jail: Jail) -> list[str]:
+    if jail != "bubblewrap":
+        return []
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        raise Stopped("bubblewrap is not installed")
+    command = [bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
+    command += ["--uid", "65534", "--gid", "65534", "--hostname", "jail"]
+    for inside, outside in _visible().items():
+        command += ["--ro-bind", str(outside), inside]
+    for name in ("lib", "lib64"):
+        top = Path("/") / name
+        if top.is_symlink():
+            command += ["--symlink", str(top.readlink()), str(top)]
+    return [*command, "--remount-ro", "/", "--chdir", "/", "--"]
+
+
+def _visible() -> dict[str, Path]:
+    """All that exists inside: the system's libraries, the interpreter, Pillow, the renderer."""
+    package, renderer = Path(hub.__file__).parent, Path(render.__file__).parent
+    found = {
+        "/renderer/hub/__init__.py": package / "__init__.py",
+        "/renderer/hub/artifacts/__init__.py": renderer.parent / "__init__.py",
+        "/renderer/hub/artifacts/render": renderer,
+    }
+    for folder in _libraries():
+        found[f"/renderer/{folder.name}"] = folder
+    prefix = Path(sys.base_prefix)
+    own = [prefix / "lib"] if prefix in (Path("/usr"), Path("/usr/local")) else [prefix]
+    system = [path for path in (Path("/lib"), Path("/lib64")) if not path.is_symlink()]
+    for path in [Path("/usr/lib"), Path("/usr/lib64"), *system, *own, Path(_interpreter())]:
+        if path.exists():
+            found.setdefault(str(path), path)
+    return found
+
+
+def _libraries() -> list[Path]:
+    """Pillow, and the shared libraries that its wheel brings along."""
+    spec = find_spec("PIL")
+    if spec is None or spec.origin is None:
+        return []
+    package = Path(spec.origin).parent
+    return [path for path in (package, package.parent / "pillow.libs") if path.is_dir()]
+
+
+def _interpreter() -> str:
+    return os.path.realpath(sys.executable)
+
+
+def _python(jail: Jail, entry: str) -> list[str]:
+    if jail == "bubblewrap":
+        places = ["/renderer"]
+    else:
+        places = [str(Path(hub.__file__).parent.parent), *{str(path.parent) for path in _libraries()}]
+    # -I -S: nothing from the environment, the current folder or any site; what is needed is named here.
+    return [_interpreter(), "-I", "-S", "-B", "-c", f"import sys; sys.path[:0] = {places!r}; {entry}"]
+
+
+def _feed(stdin: IO[bytes], content: bytes) -> None:
+    try:
+        with stdin:
+            stdin.write(content)
+    except OSError:
+        return  # It ended without reading everything; its answer says why.
+
+
+def _answer(stdout: IO[bytes]) -> bytes:
+    deadline = time.monotonic() + limits.PREVIEW_SECONDS
+    answer = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(stdout, selectors.EVENT_READ)
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0 or not selector.select(left):
+                raise Stopped("the renderer took too long")
+            piece = os.read(stdout.fileno(), 1 << 16)
+            if not piece:
+                return bytes(answer)
+            answer += piece
+            if len(answer) > limits.PREVIEW_OUTPUT_BYTES:
+                raise Stopped("the renderer answered too much")
+
+
+def _kill(process: subprocess.Popen[Any]) -> None:
+    """Ends the process and whatever it started; it has a process group of its own."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
