@@ -23,6 +23,10 @@ FEATURES = (
     "hub.people.actions",
     "hub.sessions.actions",
     "hub.sessions.links",
+    "hub.artifacts.actions",
+    "hub.artifacts.names",
+    "hub.artifacts.uploads",
+    "hub.artifacts.previews",
     "hub.notebook.actions",
     "hub.rooms.actions",
 )
