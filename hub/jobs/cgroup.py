@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
+
+
+def delegated() -> str | None:
+    """Where we may make limited groups: our own or its parent, when both controllers were handed to us there.
+
+    Root may write everywhere, which says nothing about what was handed over.
+    """
+    if os.getuid() == 0:
+        return None
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        own = Path("/sys/fs/cgroup") / next(line for line in lines if line.startswith("0::"))[3:].lstrip("/")
+        for group in (own, own.parent):
+            handed = (group / "cgroup.subtree_control").read_text().split()
+            if {"memory", "pids"} <= set(handed) and os.access(group / "cgroup.procs", os.W_OK):
+                return str(group)
+    return None
 
 
 class Cgroup:

@@ -55,7 +55,7 @@ FREE_DISK_BYTES = 256 << 20
 WATCH_SECONDS, LONGEST_WATCH_SECONDS = 0.1, 2.0
 F_SETPIPE_SZ = 1031
 PARENT_PIPE = "COLLEGIUM_PARENT_PIPE"
-LIMITS = ("wall_seconds", "memory_bytes", "processes", "disk_bytes", "log_bytes", "cpus")
+LIMITS = ("wall_seconds", "memory_bytes", "processes", "disk_bytes", "log_bytes")
 
 
 class Run:
@@ -154,9 +154,6 @@ class Run:
             ours = processes_of_this_user()
             with contextlib.suppress(ValueError, OSError):
                 resource.setrlimit(resource.RLIMIT_NPROC, (ours * 2 + processes * 4, ours * 2 + processes * 4))
-        if (cpus := self.limits["cpus"]) and LINUX:
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:cpus]))
 
     # what happens while it runs
 
