@@ -9,12 +9,19 @@ import sqlalchemy as sa
 from hub.core.access import Guarded, guards, resolves
 from hub.core.context import Context, Scope
 from hub.core.errors import Conflict, NotFound
-from hub.jobs.tables import job_numbers, jobs
+from hub.jobs.tables import job_numbers, jobs, workflows
 from hub.sessions.grants import personal_session
 from hub.sessions.names import full_name, known_sessions
 
 _NUMBER = re.compile(r"(?:job\s*)?#?([1-9]\d{0,8})", re.IGNORECASE | re.ASCII)
 _IN_SESSION = re.compile(r"(?s)(.+)#([1-9]\d{0,8})", re.ASCII)
+
+
+@guards("workflow")
+def guard_workflow(conn: sa.Connection, workflow_id: str) -> Guarded | None:
+    """A workflow is as visible as its session."""
+    row = conn.execute(sa.select(workflows.c.session).where(workflows.c.id == workflow_id)).first()
+    return None if row is None else Guarded(row.session)
 
 
 @guards("job")

@@ -11,6 +11,10 @@ from hub.core.errors import InvalidInput
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?", re.IGNORECASE)
 PERSONAL = "personal"
+# Words that stand behind a session's name in addresses, and so cannot be one.
+RESERVED = frozenset(
+    "participants links jobs entries artifacts messages backup-policy notebook files people write".split()
+)
 
 
 class Name(msgspec.Struct, frozen=True):
@@ -30,7 +34,7 @@ def parse(ref: str) -> Name | None:
 
 def checked_slug(name: str, path: str) -> str:
     """The name itself. Raises InvalidInput when it cannot stand in `owner/name`."""
-    if not SLUG.fullmatch(name):
+    if not SLUG.fullmatch(name) or name.lower() in RESERVED:
         raise InvalidInput(
             f"{name[:80]!r} cannot be the name of a session",
             code="bad_name",

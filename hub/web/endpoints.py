@@ -22,6 +22,7 @@ from hub.core.errors import HubError, InvalidInput, NotFound, NotSignedIn, TooLa
 from hub.core.house import House
 from hub.web.identity import cookie_name, identify
 from hub.web.metrics import ACTIONS
+from hub.web.pages import shown_once
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -79,13 +80,14 @@ def view(answer: Callable[[Any, dict[str, str]], Any], takes: tuple[str, ...]) -
 
     async def endpoint(request: Request) -> Response:
         actor = await actor_of(request)
-        query = _query(request, takes)
+        query = query_of(request, takes)
         return json_response(await to_thread.run_sync(_look, house_of(request), actor, answer, query))
 
     return endpoint
 
 
-def _query(request: Request, takes: tuple[str, ...]) -> dict[str, str]:
+def query_of(request: Request, takes: tuple[str, ...]) -> dict[str, str]:
+    """Query and path parameters as text. Raises InvalidInput for a name that is not taken here."""
     given = dict(request.query_params)
     if unknown := sorted(set(given) - set(takes)):
         offered = f"this takes: {', '.join(takes)}" if takes else "this takes no parameters"
@@ -165,9 +167,7 @@ def _onward(request: Request, result: Any, onward: str) -> Response:
     result = result if isinstance(result, dict) else {}
     settings = house_of(request).settings
     cookie = result.get("cookie")
-    if result.get("secret"):
-        from hub.web.pages import shown_once
-
+    if shown_once.holds(result):
         return HTMLResponse(shown_once.show(result, local_path(onward), request))
     target = local_path(onward, result)
     if "path" in result and not onward:

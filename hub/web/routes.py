@@ -7,15 +7,24 @@ checked inside, by the access door. What streams has an endpoint of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from importlib import import_module
+from typing import Any, cast, get_args
 
 import msgspec
 
+from hub.artifacts import views as artifacts
+from hub.core import limits
 from hub.core.context import Scope
 from hub.core.errors import InvalidInput
+from hub.jobs import views as jobs
+from hub.ledger import checkpoints
 from hub.ledger.keys import CheckpointKey
 from hub.ledger.verification import verify
+from hub.notebook import keys, proofs, windows
+from hub.notebook import views as notebook
+from hub.notebook.statement import Meaning
 from hub.people import views as people
+from hub.rooms import views as rooms
 from hub.sessions import views as sessions
 
 Query = dict[str, str]
@@ -51,10 +60,165 @@ def verification(scope: Scope, q: Query) -> Any:
     return verify(scope.conn, key.origin, key.public)
 
 
+def optional(q: Query, name: str) -> int | None:
+    """As `number`, when it was given."""
+    return number(q, name, 0) if q.get(name) else None
+
+
+def checkpoint(scope: Scope, q: Query) -> Any:
+    """The newest signed note, and the key to check it with."""
+    scope.access.hub("hub:read")
+    key, row = scope.port(CheckpointKey), checkpoints.newest(scope.conn)
+    note = None if row is None else row.note
+    return {"note": note, "verifier_key": checkpoints.verifier_key(key.origin, key.public)}
+
+
+def statement(scope: Scope, q: Query) -> Any:
+    """The bytes a detached signature covers."""
+    meaning = q.get("meaning", "author")
+    if meaning not in get_args(Meaning):
+        raise InvalidInput(f"`meaning` is one of {', '.join(get_args(Meaning))}", path="meaning")
+    if "key" not in q:
+        raise InvalidInput("name the key that will sign", path="key")
+    return proofs.to_sign(scope, q["ref"], q["key"], cast(Meaning, meaning), optional(q, "version"))
+
+
+def workflow(scope: Scope, q: Query) -> Any:
+    """A workflow, for whoever may see its jobs."""
+    scope.access.find("workflow", q["ref"], "job:read")
+    return jobs.workflow(scope, q["ref"])
+
+
+def session_of(q: Query) -> str:
+    return f"{q['owner']}/{q['name']}" if "owner" in q else q["id"]
+
+
+def _of_session(answer: Callable[[Scope, str, Query], Any], tail: str, summary: str, *takes: str) -> list[View]:
+    """A view of one session, under both of its addresses: its full name and its id."""
+    return [
+        View("/api/sessions/{owner}/{name}" + tail, lambda s, q: answer(s, session_of(q), q), summary, takes),
+        View("/api/sessions/{id}" + tail, lambda s, q: answer(s, session_of(q), q), summary, takes),
+    ]
+
+
 VIEWS: list[View] = [
     View("/api/me", lambda s, q: people.me(s), "Who the hub takes you for"),
     View("/api/tokens", lambda s, q: people.my_tokens(s), "Your API tokens"),
-    View("/api/sessions", lambda s, q: sessions.mine(s), "Your sessions"),
+    View("/api/keys", lambda s, q: keys.mine(s), "Your signing keys"),
+    View("/api/signing-windows", lambda s, q: windows.mine(s), "Your open signing windows"),
     View("/api/verify", verification, "Recompute the whole ledger"),
+    View("/api/checkpoint", checkpoint, "The newest signed tree head"),
+    View("/api/sessions", lambda s, q: sessions.mine(s), "Your sessions"),
+    *_of_session(lambda s, ref, q: sessions.participants(s, ref), "/participants", "Who takes part"),
+    *_of_session(lambda s, ref, q: sessions.session_links(s, ref), "/links", "The links that are out"),
+    *_of_session(
+        lambda s, ref, q: jobs.job_list(s, ref, q.get("cursor"), q.get("state", "")),
+        "/jobs",
+        "The session's jobs",
+        "cursor",
+        "state",
+    ),
+    *_of_session(
+        lambda s, ref, q: notebook.session_entries(s, ref, q.get("cursor")),
+        "/entries",
+        "The session's entries",
+        "cursor",
+    ),
+    *_of_session(
+        lambda s, ref, q: artifacts.session_files(s, ref, q.get("cursor")),
+        "/artifacts",
+        "The session's files",
+        "cursor",
+    ),
+    *_of_session(
+        lambda s, ref, q: rooms.messages(
+            s, ref, optional(q, "after"), number(q, "limit", limits.PAGE_ITEMS, 1), optional(q, "before")
+        ),
+        "/messages",
+        "The room's messages",
+        "after",
+        "before",
+        "limit",
+    ),
+    *_of_session(lambda s, ref, q: artifacts.backup_policy(s, ref), "/backup-policy", "The session's backup policy"),
+    *_of_session(lambda s, ref, q: sessions.session(s, ref), "", "One session"),
+    View(
+        "/api/jobs",
+        lambda s, q: jobs.job_list(s, q.get("session"), q.get("cursor"), q.get("state", "")),
+        "Jobs you may see",
+        ("session", "cursor", "state"),
+    ),
+    View("/api/workflows/{ref}", workflow, "A workflow and its steps"),
+    View("/api/jobs/{ref:path}", lambda s, q: jobs.job(s, q["ref"]), "One job"),
+    View(
+        "/api/entries/{ref:path}/verification",
+        lambda s, q: proofs.verification(s, q["ref"], optional(q, "version")),
+        "What holds of an entry",
+        ("version",),
+    ),
+    View(
+        "/api/entries/{ref:path}/statement",
+        statement,
+        "What must be signed, for a signature made elsewhere",
+        ("key", "meaning", "version"),
+    ),
+    View(
+        "/api/entries/{ref:path}",
+        lambda s, q: notebook.entry(s, q["ref"], optional(q, "version")),
+        "One entry",
+        ("version",),
+    ),
+    View(
+        "/api/artifacts/{ref:path}/lineage",
+        lambda s, q: artifacts.lineage_graph(s, q["ref"]),
+        "Where a file comes from",
+    ),
+    View(
+        "/api/artifacts/{ref:path}/versions",
+        lambda s, q: artifacts.history(s, q["ref"], q.get("cursor")),
+        "All versions at a path",
+        ("cursor",),
+    ),
+    View("/api/artifacts/{ref:path}/uses", lambda s, q: artifacts.uses(s, q["ref"]), "What cites a file"),
+    View("/api/artifacts/{ref:path}", lambda s, q: artifacts.artifact(s, q["ref"]), "One version of a file"),
 ]
-Kind = Literal["view", "page", "endpoint"]
+
+
+class PageRoute(msgspec.Struct, frozen=True):
+    """A GET route that answers with a page."""
+
+    path: str
+    module: str
+    function: str = "show"
+    anonymous: bool = False
+
+
+PAGES: list[PageRoute] = [
+    PageRoute("/", "home", anonymous=True),
+    PageRoute("/me", "me"),
+    PageRoute("/me/signing", "me"),
+    PageRoute("/s/{owner}/{name}", "session"),
+    PageRoute("/s/{owner}/{name}/notebook", "notebook"),
+    PageRoute("/s/{owner}/{name}/write", "notebook", "write"),
+    PageRoute("/s/{owner}/{name}/files", "files"),
+    PageRoute("/s/{owner}/{name}/jobs", "jobs"),
+    PageRoute("/s/{owner}/{name}/people", "people"),
+    PageRoute("/jobs/{ref:path}", "job"),
+    PageRoute("/entries/{ref:path}", "entry"),
+    PageRoute("/artifacts/{ref:path}", "artifact"),
+    PageRoute("/signin", "signin", "nobody", anonymous=True),
+    PageRoute("/signin/{token}", "signin", anonymous=True),
+    PageRoute("/l/{token}", "link", anonymous=True),
+    PageRoute("/invitation/{token}", "link", "invitation", anonymous=True),
+]
+
+
+def show(route: PageRoute) -> Callable[[Scope, Query], str]:
+    """The function that makes a page."""
+    found: Callable[[Scope, Query], str] = getattr(import_module(f"hub.web.pages.{route.module}"), route.function)
+    return found
+
+
+def listed() -> list[tuple[str, str, str]]:
+    """(method, path, summary) of every view, for the OpenAPI document."""
+    return [("GET", view.path, view.summary) for view in VIEWS]
