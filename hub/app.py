@@ -27,7 +27,11 @@ FEATURES = (
     "hub.artifacts.names",
     "hub.artifacts.uploads",
     "hub.artifacts.previews",
+    "hub.jobs.actions",
+    "hub.jobs.starting",
+    "hub.jobs.collection",
     "hub.notebook.actions",
+    "hub.exports.actions",
     "hub.rooms.actions",
 )
 
