@@ -189,7 +189,7 @@ def _refuse_surrogates(value: Any, path: str) -> None:
 
 
 def _split_path(text: str) -> tuple[str, str]:
-    match = re.match(r"(?s)^(.*?)(?: - at `(?:key in )?\$(.*)`)?$", text)
+    match = re.match(r"(?s)^(.*?)(?: - at (?:`key` in )?`\$(.*)`)?$", text)
     assert match is not None
     return match.group(1), match.group(2) or ""
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from hub.artifacts.tables import versions
 from hub.core import limits
-from hub.core.context import Scope
+from hub.core.context import Context, Scope
 from hub.core.errors import InvalidInput
 from hub.core.keys import unseal
 from hub.jobs import logs, progress, rules
@@ -329,7 +329,10 @@ def _progress(row: Job, now: dt.datetime) -> ProgressView | None:
 def _script(scope: Scope, row: Job) -> ScriptView:
     text = None
     if row.script_sealed is not None:
-        text = unseal(scope.house.keys.domain(row.session), row.script_sealed, f"script:{row.id}").decode()
+        # Within an action the key may be as new as the job, and not committed yet.
+        keys = scope.house.keys
+        key = keys.domain_in(scope.tx, row.session) if isinstance(scope, Context) else keys.domain(row.session)
+        text = unseal(key, row.script_sealed, f"script:{row.id}").decode()
     return ScriptView(
         kind=row.script_kind,
         digest=f"sha256:{row.script_digest}",
