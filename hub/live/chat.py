@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from hub.core import limits
 from hub.live.frames import Kind, Say
 from hub.live.member import Member
 from hub.live.protocol import told, websocket_frame
@@ -19,7 +20,6 @@ from hub.live.rules import Order, order
 
 log = structlog.get_logger()
 LANE = "messages"
-MAX_TEXT_CHARACTERS = 4000
 MAX_CLIENT_ID_CHARACTERS = 64
 PAGE = 200
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)
@@ -122,13 +122,13 @@ class Chat:
 
 def _refusal(member: Member, say: Say) -> tuple[str, str] | None:
     if not member.may("room:speak"):
-        return "not_allowed", f"the role {member.grant.role} may read along, not write"
-    if not member.grant.features.get("chat", True):
+        return "not_allowed", f"the role {member.grant.member.role} may read along, not write"
+    if not member.grant.offers("chat"):
         return "not_allowed", "chat is switched off in this room"
     if not 0 < len(say.client_id) <= MAX_CLIENT_ID_CHARACTERS:
         return "invalid_input", "client_id has 1 to 64 characters"
     if not say.text.strip():
         return "invalid_input", "a message has some text"
-    if len(say.text) > MAX_TEXT_CHARACTERS:
-        return "too_large", f"a message has at most {MAX_TEXT_CHARACTERS} characters"
+    if len(say.text) > limits.MESSAGE_CHARACTERS:
+        return "too_large", f"a message has at most {limits.MESSAGE_CHARACTERS} characters"
     return None

@@ -45,8 +45,8 @@ _BY_STATUS = {
 def closing_for(status: int, code: str) -> Closing:
     """The close code for a problem answered by web with this HTTP status and error code.
 
-    A used or lapsed ticket (401 `ticket_expired`) is no refusal: the client asks for another and comes back.
+    An unknown, used or lapsed ticket (`secret_not_valid`) is no refusal: the client asks for another and comes back.
     """
-    if code == "ticket_expired":
+    if code == "secret_not_valid":
         return Closing.TICKET_EXPIRED
     return _BY_STATUS.get(status, Closing.UNAVAILABLE)

@@ -167,7 +167,7 @@ class MessageSink:
                     await self._websocket.close(code, reason)
 
 
-def sink_of(websocket: WebSocket, now: Callable[[], float]) -> Any:
+def sink_of(websocket: WebSocket, now: Callable[[], float]) -> RoomProtocol | MessageSink:
     """The best sink this server offers: its own transport, or messages."""
     connection = websocket.scope.get("extensions", {}).get(EXTENSION)
     return connection if isinstance(connection, RoomProtocol) else MessageSink(websocket, now)

@@ -106,14 +106,14 @@ class Cursors:
         told += [(slot, view, 0, 0, GONE) for slot, view in self._left if view in looked_at and slot not in staying]
         return self._framed(told)
 
-    def places(self, audience: Audience) -> bytes:
-        """The framed TICK of everyone in view, for who has just come or fell behind."""
+    def places(self, slot: int, audience: Audience) -> bytes:
+        """The framed TICK of everyone else in view, for who has just come or fell behind."""
         looked_at = dict(audience)
         return self._framed(
             [
                 spot
                 for spot in self.spots.values()
-                if spot[1] in looked_at and self._sees(spot[1], looked_at[spot[1]], spot[0])
+                if spot[0] != slot and spot[1] in looked_at and self._sees(spot[1], looked_at[spot[1]], spot[0])
             ]
         )
 

@@ -10,7 +10,6 @@ from hub.live.record import Event, OutOfReachError, Record, Refusal
 from hub.live.rules import LEDGER_POLL_SECONDS, LEDGER_SILENCE_SECONDS
 
 log = structlog.get_logger()
-BATCH = 500
 
 
 class Follower:
@@ -55,7 +54,10 @@ class Follower:
         asked_at = self._now()
         try:
             async with asyncio.timeout(LEDGER_SILENCE_SECONDS * 2):
-                events, following = await self._record.events(self.at, limit=BATCH)
+                if self.at is None:
+                    events, following = list[Event](), await self._record.head()
+                else:
+                    events, following = await self._record.events(self.at)
                 if events:
                     await self._apply(events)
         except (Refusal, OutOfReachError, TimeoutError) as error:
@@ -69,4 +71,4 @@ class Follower:
         self.at = following
         # What web told us was true when we asked, not when its answer came.
         self.read_at = asked_at
-        return len(events) >= BATCH
+        return bool(events)

@@ -5,8 +5,8 @@ merged (presence), or kept by reference (messages, events, signals) until the so
 is cut off with a close code that says "come back and resume".
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -39,31 +39,31 @@ class Sink(Protocol):
     def close(self, code: int, reason: str) -> None: ...
 
 
-class Grant(msgspec.Struct, frozen=True):
-    """What web says a ticket's bearer is and may do in a session."""
+class Person(msgspec.Struct, frozen=True):
+    """A ticket's bearer. `claim` is shown to web when it is asked again, and named when we act for them."""
 
-    member: Mapping[str, Any]  # claims, passed back unread when rights are asked again
-    session: str
+    claim: str
+    id: str
     name: str
     role: str
     permissions: frozenset[str]
-    features: Mapping[str, Any]
+    handle: str = ""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What web says a ticket stands for. `epoch` names the record, `sequence` and `event` say how far it had come."""
+
+    member: Person
+    session: str
+    name: str
+    features: dict[str, bool]
     epoch: str
     sequence: int
     event: int
 
-    @property
-    def person(self) -> str:
-        return str(self.member["person"])
-
-    @property
-    def person_name(self) -> str:
-        return str(self.member.get("name", ""))
-
-    @property
-    def act_as(self) -> str:
-        """Whom the service token names when it acts for this member."""
-        return str(self.member.get("act_as", self.person))
+    def offers(self, feature: str) -> bool:
+        """Whether the room offers this; what nobody switched off is offered."""
+        return self.features.get(feature, True)
 
 
 class Counters(msgspec.Struct):
@@ -175,4 +175,4 @@ class Member:
             self._busy_since = now
 
     def may(self, permission: str) -> bool:
-        return permission in self.grant.permissions
+        return permission in self.grant.member.permissions

@@ -4,13 +4,16 @@ Live holds a service token. It names the person it acts for, and web applies tha
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from hub.live.member import Grant
+from hub.live.member import Grant, Person
 
+T = TypeVar("T")
+ACT_AS = "Collegium-Act-As"
 TIMEOUT_SECONDS = 5.0
 
 
@@ -33,7 +36,7 @@ class OutOfReachError(Exception):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One ledger line, by its sequence, as far as a room's members may know of it."""
+    """One numbered ledger line."""
 
     sequence: int
     action: str
@@ -42,7 +45,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     object_kind: str = ""
     object: str = ""
     session: str | None = None
-    visibility: str = "session"
     facts: dict[str, Any] = {}
 
 
@@ -63,10 +65,11 @@ class Record:
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     @classmethod
-    def over_socket(cls, path: str, token: str) -> "Record":
-        """Web behind a Unix socket."""
+    def over_socket(cls, path: str, token: str, origin: str) -> "Record":
+        """Web behind a Unix socket; `origin` is the name it answers to."""
         transport = httpx.AsyncHTTPTransport(uds=path, limits=httpx.Limits(max_connections=64))
-        return cls(httpx.AsyncClient(transport=transport, base_url="http://web", timeout=TIMEOUT_SECONDS), token)
+        host = origin.partition("://")[2]
+        return cls(httpx.AsyncClient(transport=transport, base_url=f"http://{host}", timeout=TIMEOUT_SECONDS), token)
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -76,38 +79,41 @@ class Record:
 
         :raises Refusal: it is unknown, used or lapsed, or its bearer may not come in.
         """
-        return _grant(await self._ask("POST", "/api/live/redeem", {"ticket": ticket}))
+        return _understood(await self._ask("POST", "/api/live/redeem", {"ticket": ticket}), Grant)
 
     async def recheck(self, grants: Sequence[Grant]) -> list[Grant | None]:
         """The rights of these members now; None for whom the door is closed."""
-        asked = [{"session": grant.session, "member": dict(grant.member)} for grant in grants]
-        answer = await self._ask("POST", "/api/live/recheck", {"members": asked})
-        told = answer["members"]
-        if len(told) != len(grants):
-            raise OutOfReachError("web answered for another number of members")
+        asked = [{"session": grant.session, "claim": grant.member.claim} for grant in grants]
+        told = await self._ask("POST", "/api/live/recheck", {"members": asked})
+        now = _understood(told, list[_Standing])
+        if [(one.session, one.claim) for one in now] != [(one["session"], one["claim"]) for one in asked]:
+            raise OutOfReachError("web answered about other members than it was asked about")
         return [
-            msgspec.structs.replace(grant, role=now["role"], permissions=frozenset(now["permissions"]))
-            if now["allowed"]
-            else None
-            for grant, now in zip(grants, told, strict=True)
+            None if one.member is None else msgspec.structs.replace(grant, member=one.member)
+            for grant, one in zip(grants, now, strict=True)
         ]
 
-    async def events(self, after: int | None, *, session: str = "", limit: int = 500) -> tuple[list[Event], int]:
-        """Ledger lines after a sequence, and the sequence to ask from next; without `after` only the latter."""
-        query: dict[str, Any] = {"limit": limit}
-        if after is not None:
-            query["after"] = after
-        if session:
-            query["session"] = session
-        answer = await self._ask("GET", "/api/live/events", query=query)
-        return msgspec.convert(answer["events"], list[Event]), int(answer["next"])
+    async def head(self) -> int:
+        """The newest sequence of the ledger."""
+        return _understood(await self._ask("GET", "/api/events", query={"after": "now"}), _Events).next
+
+    async def events(self, after: int) -> tuple[list[Event], int]:
+        """Ledger lines after a sequence, and the sequence to ask for next."""
+        page = _understood(await self._ask("GET", "/api/events", query={"after": after}), _Events)
+        return page.events, page.next
+
+    async def events_for(self, grant: Grant, after: int) -> tuple[list[Event], int]:
+        """The same for one session, as far as this member may read it."""
+        query = {"after": after, "session": grant.session}
+        answer = await self._ask("GET", "/api/events", query=query, headers={ACT_AS: grant.member.claim})
+        page = _understood(answer, _Events)
+        return page.events, page.next
 
     async def messages(self, session: str, after: int, limit: int = 200) -> tuple[list[dict[str, Any]], int]:
         """A room's messages after a sequence, and its newest sequence."""
-        answer = await self._ask(
-            "GET", "/api/live/messages", query={"session": session, "after": after, "limit": limit}
-        )
-        return answer["messages"], int(answer["head"])
+        asked = {"session": session, "after": after, "limit": limit}
+        page = _understood(await self._ask("POST", "/api/live/messages", asked), _Messages)
+        return page.messages, page.head
 
     async def say(self, grant: Grant, text: str, client_id: str) -> dict[str, Any]:
         """Post a chat message as its author. Saying it again under the same id answers with the first one."""
@@ -116,21 +122,29 @@ class Record:
             "POST",
             "/api/actions",
             {"tool": "distributed_collaboration", "params": params},
-            headers={"Collegium-Act-As": grant.act_as, "Idempotency-Key": f"say-{client_id}"},
+            headers={ACT_AS: grant.member.claim, "Idempotency-Key": f"say-{grant.session}-{client_id}"},
         )
-        result: dict[str, Any] = answer["result"]
-        return result
+        return _understood(answer, _Said).result
 
-    async def log(self, session: str, job: str, offset: int, limit: int) -> LogPiece:
-        """Bytes of the log of a job of this session."""
-        query = {"session": session, "job": job, "offset": offset, "limit": limit}
-        answer = await self._send("GET", "/api/live/log", query=query)
-        return LogPiece(
-            int(answer.headers["Collegium-Log-Offset"]),
-            int(answer.headers["Collegium-Log-Size"]),
-            answer.headers.get("Collegium-Log-Done", "") in ("1", "true"),
-            answer.content,
+    async def job_session(self, grant: Grant, job: str) -> str:
+        """The session of a job, asked as somebody who may know it."""
+        answer = await self._ask("GET", f"/api/jobs/{quote(job, safe='')}", headers={ACT_AS: grant.member.claim})
+        return _understood(answer, _Job).session
+
+    async def log(self, grant: Grant, job: str, offset: int, limit: int) -> LogPiece:
+        """Bytes of a job's log, asked as somebody who may read it."""
+        answer = await self._send(
+            "GET",
+            f"/api/jobs/{quote(job, safe='')}/log",
+            query={"offset": offset, "limit": limit},
+            headers={ACT_AS: grant.member.claim},
         )
+        headers = answer.headers
+        try:
+            at, size = int(headers["Collegium-Log-Offset"]), int(headers["Collegium-Log-Size"])
+        except (KeyError, ValueError):
+            raise OutOfReachError("web's answer is not a piece of a log") from None
+        return LogPiece(at, size, headers.get("Collegium-Log-Done", "") in ("1", "true"), answer.content)
 
     async def _ask(
         self,
@@ -172,11 +186,35 @@ class Record:
         raise Refusal(answer.status_code, str(problem.get("code", "")), str(problem.get("detail", "")))
 
 
-def _grant(answer: dict[str, Any]) -> Grant:
+class _Standing(msgspec.Struct):
+    session: str
+    claim: str
+    member: Person | None
+
+
+class _Events(msgspec.Struct):
+    events: list[Event]
+    next: int
+
+
+class _Messages(msgspec.Struct):
+    messages: list[dict[str, Any]]
+    head: int
+
+
+class _Said(msgspec.Struct):
+    result: dict[str, Any]
+
+
+class _Job(msgspec.Struct):
+    session: str
+
+
+def _understood(answer: Any, kind: type[T]) -> T:
     try:
-        return msgspec.convert(answer, Grant)
+        return msgspec.convert(answer, kind)
     except msgspec.ValidationError as error:
-        raise OutOfReachError(f"web's grant is not understood: {error}") from None
+        raise OutOfReachError(f"web's answer is not understood: {error}") from None
 
 
 def _problem(content: bytes) -> dict[str, Any]:

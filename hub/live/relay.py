@@ -175,7 +175,7 @@ class Relay:
             return b""
         if member.cursors_behind and member.clear:
             member.cursors_behind = False
-            return self.cursors.places(member.audience)
+            return self.cursors.places(member.slot, member.audience)
         if lone == member.slot:
             return b""
         tick = ticks.get(member.audience)

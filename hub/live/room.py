@@ -84,7 +84,7 @@ class Room:
             return None
         known = [*self.members.values(), *(member for _, member in self._quarantine.values())]
         before = next((m for m in known if secrets.compare_digest(m.token.encode(), token.encode())), None)
-        if before is None or before.grant.person != grant.person:
+        if before is None or before.grant.member.id != grant.member.id:
             return None
         before.close(Closing.MOVED, "this place was taken up by a newer connection")
         self.leave(before)
@@ -114,10 +114,10 @@ class Room:
             "sequence": max(self.head, grant.sequence),
             "event": grant.event,
             "session": {"id": grant.session, "name": grant.name},
-            "person": {"id": grant.person, "name": grant.person_name},
-            "role": grant.role,
-            "permissions": sorted(grant.permissions),
-            "features": dict(grant.features),
+            "person": {"id": grant.member.id, "name": grant.member.name, "handle": grant.member.handle},
+            "role": grant.member.role,
+            "permissions": sorted(grant.member.permissions),
+            "features": grant.features,
             "send_ms": self.relay.pace_ms,
             "visible": VISIBLE_CURSORS,
             "now_ms": self.turns.wall_ms(),
@@ -142,7 +142,7 @@ class Room:
         """Take up a frame that concerns nobody outside this room."""
         match frame:
             case Cursor():
-                if not frame.view or frame.view in member.views:
+                if member.grant.offers("live_cursor") and (not frame.view or frame.view in member.views):
                     self.relay.cursors.move(member.slot, frame)
                     self.relay.tick_wanted()
             case View():
@@ -199,6 +199,8 @@ class Room:
         self.relay.tick_wanted()
 
     def _signal(self, member: Member, signal: Signal) -> None:
+        if not (member.grant.offers("voice_chat") or member.grant.offers("screen_sharing")):
+            return self.complain(member, "not_offered", "voice and screens are switched off in this room")
         peer = self.members.get(signal.peer)
         sender = (member.slot, member.incarnation)
         refusal = self.signaling.refusal(sender, signal, peer.incarnation if peer else None, self.turns.now())
@@ -211,12 +213,13 @@ class Room:
 
     def regrant(self, member: Member, grant: Grant) -> None:
         """Apply rights that web has just told anew."""
-        member.grant = grant
-        self._change(member, role=grant.role)
+        if member.grant.member != grant.member:
+            member.grant = grant
+            self._change(member, role=grant.member.role)
 
     def _appear(self, member: Member) -> None:
-        grant = member.grant
-        entry = Entry(member.slot, member.incarnation, grant.person, grant.person_name, grant.role)
+        person = member.grant.member
+        entry = Entry(member.slot, member.incarnation, person.id, person.name, person.role)
         if self.relay.presence.put(entry):
             self.relay.presence_changed()
 
@@ -244,7 +247,7 @@ class Room:
                 self._appear(member)
             if not member.clear:
                 member.judge(now)
-        favoured = {slot for slot, member in self.members.items() if member.grant.role in FAVOURED_ROLES}
+        favoured = {slot for slot, member in self.members.items() if member.grant.member.role in FAVOURED_ROLES}
         self.relay.cursors.settle(favoured)
         for member in self.members.values():
             member.audience = self.relay.cursors.audience(member.slot, member.views)

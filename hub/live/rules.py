@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from enum import Enum
-from urllib.parse import urlsplit
 
 VISIBLE_CURSORS = 40
 MAX_MEMBERS = 1000
@@ -106,17 +105,8 @@ def pair_generation(slot: int, incarnation: int, peer: int, peer_incarnation: in
     return (low & 0xFFFF) << 16 | (high & 0xFFFF)
 
 
-_RIGHTS = (
-    "grant_",
-    "link_revoke",
-    "token_revoke",
-    "session_",
-    "account_",
-    "sign_in",
-    "signin",
-    "invitation_",
-    "freeze",
-)
+# `session_` covers sharing and changing a session; accepting an invitation is written down as a `grant_change`.
+_RIGHTS = ("grant_", "link_revoke", "token_revoke", "session_", "account_", "sign_out", "invitation_", "freeze")
 
 
 def changes_rights(action: str) -> bool:
@@ -129,36 +119,10 @@ def concerns_one_session(action: str) -> bool:
     return action.startswith(("grant_", "link_revoke", "session_"))
 
 
-def origin_allowed(origin: str | None, public_origin: str) -> bool:
+def origin_allowed(origin: str | None, ours: Collection[str]) -> bool:
     """Whether a handshake with this Origin header may go on.
 
     Browsers always send the header, so a page elsewhere cannot open our socket with a stolen ticket. Programs send
-    none. A hub on loopback answers to all of its loopback names.
+    none.
     """
-    if origin is None:
-        return True
-    if origin == public_origin:
-        return True
-    ours = _origin(public_origin)
-    theirs = _origin(origin)
-    return (
-        ours is not None
-        and theirs is not None
-        and ours[1] in _LOOPBACK
-        and theirs[1] in _LOOPBACK
-        and (ours[0], ours[2]) == (theirs[0], theirs[2])
-    )
-
-
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
-
-def _origin(text: str) -> tuple[str, str, int | None] | None:
-    try:
-        parts = urlsplit(text)
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError:
-        return None
-    if parts.path or parts.query or parts.fragment or parts.username is not None or not parts.hostname:
-        return None
-    return parts.scheme, parts.hostname, port
+    return origin is None or origin in ours

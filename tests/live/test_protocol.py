@@ -176,7 +176,7 @@ def test_a_full_tick_fits_one_datagram() -> None:
 @pytest.mark.parametrize(
     ("status", "code", "closing"),
     [
-        (401, "ticket_expired", Closing.TICKET_EXPIRED),
+        (404, "secret_not_valid", Closing.TICKET_EXPIRED),
         (401, "not_signed_in", Closing.NOT_SIGNED_IN),
         (403, "not_allowed", Closing.NOT_ALLOWED),
         (404, "not_found", Closing.NOT_FOUND),

@@ -1,0 +1,70 @@
+"""The live process: `/ws` for rooms, and on a laptop the front door for everything else."""
+
+import contextlib
+import socket as sockets
+from collections.abc import AsyncIterator
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount, WebSocketRoute
+
+from hub.core.settings import Settings
+from hub.live.connection import RoomProtocol
+from hub.live.endpoint import socket
+from hub.live.frames import MAX_FRAME_BYTES
+from hub.live.front import Front
+from hub.live.node import Node
+from hub.live.record import Record
+from hub.live.rules import CONNECTION_SILENCE_SECONDS, PING_SECONDS
+
+LIVE_TOKEN = "keys/live.token"  # noqa: S105 - the name of a file
+SHUTDOWN_SECONDS = 5
+
+
+def create(settings: Settings) -> Starlette:
+    """The ASGI application of one live process."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        record = Record.over_socket(str(settings.web_socket), _token(settings), settings.origin)
+        app.state.node = Node(record, settings.redis)
+        async with app.state.node.running():
+            yield
+
+    routes = [WebSocketRoute("/ws", socket), Mount("/", app=Front(settings.web_socket))]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.state.origins = settings.origins
+    return app
+
+
+def server(settings: Settings, **options: object) -> uvicorn.Server:
+    """The server for it, with the options rooms rely on."""
+    choices: dict[str, object] = {
+        "host": settings.host,
+        "port": settings.port,
+        "ws": RoomProtocol,
+        "ws_max_size": MAX_FRAME_BYTES,
+        # Each deflating connection would cost 34 KB and twice the processor; a tick is 300 bytes.
+        "ws_per_message_deflate": False,
+        "ws_ping_interval": PING_SECONDS,
+        "ws_ping_timeout": CONNECTION_SILENCE_SECONDS - PING_SECONDS,
+        "timeout_keep_alive": 15,
+        "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
+        # Web says for itself who it is and when; the client's address is told on in headers, not guessed from them.
+        "server_header": False,
+        "date_header": False,
+        "proxy_headers": False,
+        "access_log": False,
+        "log_level": "warning",
+        "lifespan": "on",
+    }
+    return uvicorn.Server(uvicorn.Config(create(settings), **{**choices, **options}))  # type: ignore[arg-type]
+
+
+def serve(settings: Settings, listen: sockets.socket | None = None) -> None:
+    """Run until a signal; on `listen` when it is given, else on the settings' host and port."""
+    server(settings).run(sockets=None if listen is None else [listen])
+
+
+def _token(settings: Settings) -> str:
+    return settings.live_token or (settings.data.absolute() / LIVE_TOKEN).read_text().strip()
