@@ -63,6 +63,7 @@ def create(house: House) -> Starlette:
         Route("/api/tickets", endpoints.asks(live.make_ticket), methods=["POST"]),
         Route("/api/live/redeem", endpoints.asks(live.redeem), methods=["POST"]),
         Route("/api/live/recheck", endpoints.asks(live.recheck), methods=["POST"]),
+        Route("/api/live/messages", endpoints.asks(live.messages), methods=["POST"]),
         Route("/api/jobs/{ref:path}/log", streams.job_log, methods=["GET"]),
         *uploads.ROUTES,
         *content.ROUTES,

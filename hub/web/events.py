@@ -127,12 +127,20 @@ def _page(house: House, actor: Actor, after: int, session: str | None) -> Events
     return EventsView(events=rows, next=found[-1].sequence if found else after)
 
 
+def _newest(house: House) -> int:
+    with house.db.read() as conn:
+        return followers.newest(conn)
+
+
 async def events(request: Request) -> Response:
-    """GET /api/events?after=SEQUENCE&session=REF&wait=SECONDS"""
+    """GET /api/events?after=SEQUENCE|now&session=REF&wait=SECONDS"""
     house: House = request.app.state.house
     watch: Watch = request.app.state.watch
     actor: Actor = request.state.actor
-    after = _number(request, "after", -1, -1, 2**62)
+    if request.query_params.get("after") == "now":
+        after = await to_thread.run_sync(_newest, house)
+    else:
+        after = _number(request, "after", -1, -1, 2**62)
     wait = _number(request, "wait", 0, 0, limits.EVENTS_WAIT_SECONDS)
     session = request.query_params.get("session")
     deadline = asyncio.get_running_loop().time() + wait

@@ -19,7 +19,10 @@ from hub.core.errors import InvalidInput, NotAllowed
 from hub.core.house import House
 from hub.core.ids import new_secret
 from hub.core.roles import NOT_BY_LINK, SESSION_PERMISSIONS
+from hub.ledger import followers
+from hub.ledger.keys import CheckpointKey
 from hub.people import once
+from hub.rooms import views as rooms
 from hub.sessions import views as sessions
 from hub.web.identity import by_claim, claim_of
 
@@ -52,6 +55,9 @@ class Redeemed(msgspec.Struct, frozen=True, kw_only=True):
     session: str
     name: str
     features: dict[str, bool]
+    epoch: str  # which record the numbers below belong to
+    sequence: int  # the room's newest message
+    event: int  # the ledger's newest line
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +71,14 @@ class Recheck(msgspec.Struct, frozen=True, kw_only=True):
     """Members whose rights are to be looked at again."""
 
     members: list[Claim]
+
+
+class Missed(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages of a room that are to be told."""
+
+    session: str
+    after: int
+    limit: int = limits.PAGE_ITEMS
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +121,15 @@ def redeem(house: House, actor: Actor, body: Any) -> Redeemed:
     assert person is not None
     with house.scope(person) as scope:
         view = sessions.session(scope, used.facts["session"])
-    return Redeemed(member=member, session=view.id, name=view.name, features=view.features)
+        return Redeemed(
+            member=member,
+            session=view.id,
+            name=view.name,
+            features=view.features,
+            epoch=scope.port(CheckpointKey).origin,
+            sequence=rooms.head(scope.conn, view.id),
+            event=followers.newest(scope.conn),
+        )
 
 
 def recheck(house: House, actor: Actor, body: Any) -> list[Standing]:
@@ -121,6 +143,17 @@ def recheck(house: House, actor: Actor, body: Any) -> list[Standing]:
         Standing(session=one.session, claim=one.claim, member=_member(house, one.session, one.claim))
         for one in asked.members
     ]
+
+
+def messages(house: House, actor: Actor, body: Any) -> rooms.MessagePage:
+    """POST /api/live/messages {"session", "after", "limit"}, by the live process: what a room has to be told."""
+    _refuse_others(actor)
+    try:
+        asked = msgspec.convert(body, Missed)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(str(error)) from None
+    with house.scope(actor) as scope:
+        return rooms.page(scope, asked.session, asked.after, asked.limit)
 
 
 def _refuse_others(actor: Actor) -> None:
