@@ -1,0 +1,44 @@
+"""The whole grammar: one click tree for Slack, Matrix, the room's chat and the shell.
+
+`run` is what every door calls with the words it received. The shell mounts the same tree beside the operator's verbs.
+"""
+
+from collections.abc import Sequence
+
+import click
+
+from bot.cards import Reply
+from bot.door import Door
+from bot.grammar import Noun, carry_out
+from bot.problems import usage
+from bot.text import Unclosed, words
+from bot.verbs.artifact import artifact
+from bot.verbs.check import verify
+from bot.verbs.job import job
+from bot.verbs.note import note
+from bot.verbs.person import key, link, whoami, window
+from bot.verbs.session import room, session, use
+from bot.verbs.share import share
+
+COMMANDS: tuple[click.Command, ...] = (
+    job, note, artifact, share, session, use, room, link, whoami, key, window, verify,
+)  # fmt: skip
+
+
+@click.group("collegium", cls=Noun)
+def tree() -> None:
+    """Jobs, a signed notebook, versioned files and rooms for people who work together."""
+
+
+for _command in COMMANDS:
+    tree.add_command(_command)
+
+
+def run(said: str | Sequence[str], door: Door) -> Reply:
+    """The Reply to what somebody wrote. Raises Problem for everything that is not done."""
+    if isinstance(said, str):
+        try:
+            said = words(said)
+        except Unclosed as unclosed:
+            raise usage(f"A quotation that opens with {unclosed.quote} does not close.") from unclosed
+    return carry_out(tree, said, door, name=door.call.strip())

@@ -1,0 +1,119 @@
+"""A job: what, state, how far, where, how long still, what can be done."""
+
+from datetime import datetime
+
+from bot import words
+from bot.cards import JobLive, LogLive, Next, Progress, Reply, Row, State, fields
+from bot.door import Door
+from bot.faces.who import by_at
+from bot.hub_views import Job, Usage
+
+_STATES = {
+    "WAITING": State("Waiting", "○", "wait"),
+    "QUEUED": State("Queued", "○", "wait"),
+    "HELD": State("Held", "‖", "wait"),
+    "SUBMITTING": State("Submitting", "◔", "wait"),
+    "PENDING": State("Pending", "◔", "wait"),
+    "RUNNING": State("Running", "●", "run"),
+    "COLLECTING": State("Collecting", "◕", "run"),
+    "SUCCEEDED": State("Succeeded", "✓", "ok"),
+    "FAILED": State("Failed", "✗", "bad"),
+    "TIMED_OUT": State("Timed out", "✗", "bad"),
+    "OUT_OF_MEMORY": State("Out of memory", "✗", "bad"),
+    "CANCELLED": State("Cancelled", "⊘", "quiet"),
+    "NODE_FAILED": State("Node failed", "✗", "bad"),
+    "UNKNOWN_OUTCOME": State("Outcome unknown", "?", "bad"),
+}
+
+
+def job_card(one: Job, door: Door, *, live: JobLive | LogLive | None = None, tail: str = "") -> Reply:
+    """A job: what, state, how far, where, how long still, what can be done."""
+    return Reply(
+        sentence=_job_sentence(one, door.now()),
+        title=f"job {one.number}" + (f" · {one.name}" if one.name else ""),
+        session=one.session_name,
+        state=_state(one),
+        progress=Progress(one.progress.fraction, one.progress.said) if one.progress and not one.is_over else None,
+        fields=fields(
+            state=one.reason,
+            where=one.backend,
+            submitted=by_at(one.submitted_by, one.submitted_at),
+            ran=_ran(one, door.now()),
+            asked=_amounts(one.asked),
+            used=_amounts(one.used),
+            exit_code=one.exit_code,
+            outputs=words.listed([output.path for output in one.outputs]),
+            note="; ".join(one.notes),
+        ),
+        body=tail,
+        next=_job_next(one, _short_ref(one, door)),
+        url=one.url,
+        live=live,
+        is_private=False,
+        data=one,
+    )
+
+
+def job_row(one: Job, door: Door) -> Row:
+    """A job as a line of a list."""
+    state = _state(one)
+    began = words.moment(one.submitted_at) if one.submitted_at else ""
+    cells = (str(one.number), one.name, f"{state.glyph} {state.word}", began, _took(one, door.now()))
+    return Row(cells, _job_sentence(one, door.now()))
+
+
+def _state(one: Job) -> State:
+    return _STATES.get(one.state, State(one.state.capitalize().replace("_", " "), "·"))
+
+
+def _job_sentence(one: Job, now: datetime) -> str:
+    """`job 12 “fit” running on local, 64 %, 4 min left`, `job 12 “fit” succeeded after 9 min 41 s, 4 outputs`."""
+    state = _state(one).word.lower()
+    parts = [f"job {one.number}" + (f" “{one.name}”" if one.name else "") + f" {state}"]
+    took = _took(one, now)
+    if one.is_over:
+        parts[0] += f" after {took}" if took else ""
+        if one.outputs:
+            parts.append(words.counted(len(one.outputs), "output"))
+        if not one.is_success:
+            parts.append(one.reason.rstrip("."))
+    else:
+        parts[0] += f" on {one.backend}" if one.backend and one.started_at else ""
+        if one.progress is not None:
+            parts += [words.percent(one.progress.fraction), one.progress.said]
+        elif not one.started_at:
+            parts.append(one.reason.rstrip("."))
+    return ", ".join(part for part in parts if part)
+
+
+def _took(one: Job, now: datetime) -> str:
+    if one.started_at is None:
+        return ""
+    return words.duration(((one.ended_at or now) - one.started_at).total_seconds())
+
+
+def _ran(one: Job, now: datetime) -> str:
+    took = _took(one, now)
+    return f"{took} so far" if took and not one.is_over else took
+
+
+def _amounts(usage: Usage) -> str:
+    parts = [
+        f"{usage.cpus:g} {'core' if usage.cpus == 1 else 'cores'}" if usage.cpus is not None else "",
+        words.size(usage.memory_bytes) if usage.memory_bytes is not None else "",
+        words.duration(usage.wall_seconds) if usage.wall_seconds is not None else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _short_ref(one: Job, door: Door) -> str:
+    """`12` where the session is the one in use, else `ana/hcl#12`."""
+    return str(one.number) if one.session_name == door.named_session(None) else one.ref
+
+
+def _job_next(one: Job, ref: str) -> tuple[Next, ...]:
+    log = Next("read the log", ("job", "logs", ref) if one.is_over else ("job", "logs", ref, "--follow"))
+    if one.is_over:
+        outputs = [f"{one.session_name}:{output.path}" for output in one.outputs if output.kind == "stored"]
+        return (log, *(Next("get an output", ("artifact", "get", output)) for output in outputs[:1]))
+    return (log, Next("watch it", ("job", "watch", ref)), Next("stop it", ("job", "cancel", ref), is_dangerous=True))

@@ -1,0 +1,395 @@
+"""What the hub's views hold, as far as a door needs them.
+
+Fields a door does not know are ignored, and most have a default, so that hub and door may differ in age.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "OUT_OF_MEMORY", "CANCELLED", "NODE_FAILED", "UNKNOWN_OUTCOME")
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A part of an answer."""
+
+
+class Me(View, frozen=True, kw_only=True):
+    """Who the token speaks for; `session` is their personal one."""
+
+    id: str
+    kind: str = "person"
+    name: str = ""
+    handle: str = ""
+    hub_role: str = ""
+    session: str = ""
+
+
+class Person(View, frozen=True, kw_only=True):
+    id: str = ""
+    name: str = ""
+    handle: str = ""
+
+
+class Session(View, frozen=True, kw_only=True):
+    """A session as one who takes part sees it; `name` is `owner/name`."""
+
+    id: str
+    name: str
+    title: str = ""
+    owner: Person = Person()
+    role: str | None = None
+    personal: bool = False
+    url: str = ""
+
+
+class Participant(View, frozen=True, kw_only=True):
+    """Somebody with a role in a session."""
+
+    person: Person
+    role: str
+    via: str = ""
+    expires: datetime | None = None
+
+
+class Invitation(View, frozen=True, kw_only=True):
+    """Somebody invited who has not come yet. Only the answer to the invitation holds the secret."""
+
+    id: str = ""
+    invitation: str = ""
+    email: str
+    role: str
+    url: str = ""
+    secret: str | None = None
+    expires: datetime | None = None
+
+
+class Participants(View, frozen=True, kw_only=True):
+    participants: tuple[Participant, ...] = ()
+    invitations: tuple[Invitation, ...] = ()
+
+
+class Shared(View, frozen=True, kw_only=True):
+    """What sharing a session did."""
+
+    session: str
+    name: str
+    made: bool = False
+    url: str = ""
+    granted: tuple[str, ...] = ()
+    invitations: tuple[Invitation, ...] = ()
+    features: dict[str, bool] = {}
+    not_served_yet: tuple[str, ...] = ()
+    expires: datetime | None = None
+
+
+class MadeSession(View, frozen=True, kw_only=True):
+    session: str
+    name: str
+    url: str = ""
+
+
+class MadeLink(View, frozen=True, kw_only=True):
+    """A fresh link, with the secret its address ends in."""
+
+    link: str
+    role: str
+    url: str
+    secret: str
+    expires: datetime
+    uses_left: int | None = None
+
+
+class Link(View, frozen=True, kw_only=True):
+    """An expiring link, without its secret."""
+
+    id: str
+    label: str = ""
+    role: str
+    target: str = ""
+    expires: datetime
+    uses: int = 0
+    uses_left: int | None = None
+    state: str = "open"
+
+
+class SignInLink(View, frozen=True, kw_only=True):
+    url: str
+    secret: str
+    expires: datetime
+
+
+class Progress(View, frozen=True, kw_only=True):
+    """How far a job is; `said` is that in words, with the time left."""
+
+    fraction: float
+    said: str = ""
+
+
+class Output(View, frozen=True, kw_only=True):
+    path: str
+    kind: str = "stored"
+    digest: str | None = None
+    size_bytes: int = 0
+
+
+class Usage(View, frozen=True, kw_only=True):
+    """Amounts asked for, or used; None where nothing is known."""
+
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    wall_seconds: float | None = None
+
+
+class Job(View, frozen=True, kw_only=True):
+    """A job, alone or in a list. `ref` is how people say which one, `reason` its state in words."""
+
+    id: str
+    number: int
+    ref: str
+    session_name: str = ""
+    name: str = ""
+    state: str
+    reason: str = ""
+    backend: str = ""
+    submitted_by: Person = Person()
+    submitted_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    progress: Progress | None = None
+    step: str | None = None
+    outputs: tuple[Output, ...] = ()
+    asked: Usage = Usage()
+    used: Usage = Usage()
+    notes: tuple[str, ...] = ()
+    log_done: bool = False
+    url: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def is_success(self) -> bool:
+        return self.state == "SUCCEEDED"
+
+
+class Jobs(View, frozen=True, kw_only=True):
+    jobs: tuple[Job, ...] = ()
+    cursor: str | None = None
+
+
+class Event(View, frozen=True, kw_only=True):
+    """One line of the ledger, in its place in the order."""
+
+    sequence: int
+    at: datetime
+    actor: str = ""
+    action: str
+    object_kind: str | None = None
+    object: str | None = None
+    session: str | None = None
+    facts: dict[str, Any] = {}
+
+
+class Events(View, frozen=True, kw_only=True):
+    events: tuple[Event, ...] = ()
+    next: int
+
+
+class Check(View, frozen=True, kw_only=True):
+    """One thing that was checked, whether it holds, and that in words."""
+
+    name: str
+    holds: bool
+    words: str = ""
+
+
+class Signature(View, frozen=True, kw_only=True):
+    """Who signed a version, as what, and whether it holds now."""
+
+    signer: Person = Person()
+    meaning: str = ""
+    custody: str = ""
+    custody_words: str = ""
+    key_name: str = ""
+    at: datetime | None = None
+    valid: bool = False
+    words: str = ""
+    checks: tuple[Check, ...] = ()
+
+
+class Attachment(View, frozen=True, kw_only=True):
+    name: str
+    digest: str | None = None
+    words: str = ""
+
+
+class WrittenEntry(View, frozen=True, kw_only=True):
+    """What writing or signing answers."""
+
+    entry: str
+    name: str
+    number: int
+    version: int
+    title: str = ""
+    digest: str = ""
+    url: str = ""
+    signature: Signature | None = None
+
+
+class Entry(View, frozen=True, kw_only=True):
+    """A notebook entry at one version; `name` is `owner/name#n3`."""
+
+    id: str
+    name: str
+    number: int
+    version: int = 1
+    newest: int = 1
+    title: str = ""
+    content: str = ""
+    tools_used: tuple[str, ...] = ()
+    conclusions: str = ""
+    author: Person = Person()
+    at: datetime | None = None
+    digest: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    signatures: tuple[Signature, ...] = ()
+    url: str = ""
+
+
+class EntryRow(View, frozen=True, kw_only=True):
+    """An entry in a list; `signatures` is how many there are, not whether they hold."""
+
+    id: str
+    name: str
+    number: int
+    version: int = 1
+    title: str = ""
+    author: Person = Person()
+    at: datetime | None = None
+    signatures: int = 0
+    attachments: int = 0
+    url: str = ""
+
+
+class Entries(View, frozen=True, kw_only=True):
+    entries: tuple[EntryRow, ...] = ()
+    cursor: str | None = None
+
+
+class SignedBytes(View, frozen=True, kw_only=True):
+    signature: Signature
+
+
+class EntryVerification(View, frozen=True, kw_only=True):
+    """Whether a version is what was saved and what was signed."""
+
+    entry: str
+    name: str = ""
+    version: int = 1
+    valid: bool
+    signed: bool = False
+    words: str = ""
+    digest: str = ""
+    checks: tuple[Check, ...] = ()
+    signatures: tuple[SignedBytes, ...] = ()
+
+
+class LedgerVerification(View, frozen=True, kw_only=True):
+    """Whether the whole ledger is what was recorded; `fault` is the first thing that is not."""
+
+    holds: bool
+    lines: int = 0
+    erased: int = 0
+    checkpoints: int = 0
+    root: str = ""
+    verifier_key: str = ""
+    fault: str = ""
+
+
+class MadeArtifact(View, frozen=True, kw_only=True):
+    """The version that was recorded."""
+
+    artifact: str
+    path: str
+    number: int
+    digest: str = ""
+    size: int = 0
+    media_type: str = ""
+    url: str = ""
+
+
+class Key(View, frozen=True, kw_only=True):
+    """A signing key, without what signs."""
+
+    key: str
+    name: str
+    custody: str = ""
+    fingerprint: str = ""
+    created: datetime | None = None
+    revoked: datetime | None = None
+
+
+class Window(View, frozen=True, kw_only=True):
+    """An open signing window."""
+
+    name: str = ""
+    expires: datetime
+
+
+class Ended(View, frozen=True, kw_only=True):
+    """Something that is no more; which of these is there depends on what it was."""
+
+    ended: str = ""
+    link: str = ""
+    person: str = ""
+    closed: int = 0
+
+
+class Artifact(View, frozen=True, kw_only=True):
+    """A file at one version; `name` is `owner/name:path@3` where one version is shown, and absent in lists."""
+
+    id: str
+    name: str = ""
+    path: str
+    number: int = 1
+    newest: int = 0
+    kind: str = "stored"
+    digest: str | None = None
+    size: int = 0
+    media_type: str = ""
+    author: Person = Person()
+    at: datetime | None = None
+    alt: str | None = None
+    job: str | None = None
+    metadata: dict[str, Any] = {}
+    words: str = ""
+    url: str = ""
+
+
+class Node(View, frozen=True, kw_only=True):
+    id: str
+    kind: str = "version"
+    label: str = ""
+    detail: str = ""
+
+
+class Edge(View, frozen=True, kw_only=True):
+    source: str
+    target: str
+
+
+class Lineage(View, frozen=True, kw_only=True):
+    """What a version was made from and what became of it."""
+
+    nodes: tuple[Node, ...] = ()
+    edges: tuple[Edge, ...] = ()
+    truncated: bool = False
+
+
+class Artifacts(View, frozen=True, kw_only=True):
+    artifacts: tuple[Artifact, ...] = ()
+    cursor: str | None = None

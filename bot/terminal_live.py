@@ -1,0 +1,292 @@
+"""The live parts of a reply as a terminal carries them: a job's card, its log, a session's events, a file."""
+
+import contextlib
+import hashlib
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from rich.progress_bar import ProgressBar
+from rich.table import Table as Grid
+from rich.text import Text
+
+from bot import words
+from bot.cards import EventsLive, FileLive, JobLive, LogLive, Reply
+from bot.door import Door
+from bot.faces.job import job_card
+from bot.faces.ledger import event_line
+from bot.hub_client import LogPiece, NoAnswer
+from bot.hub_views import Job
+from bot.problems import CONFLICT, INVALID, OTHER, Problem
+from bot.screen import Screen
+from bot.text import printable, safe_for_terminal
+
+_POLL_SECONDS = 1.0
+_DRAW_SECONDS = 0.2
+_EVENTS_WAIT_SECONDS = 20.0
+_FETCH_ATTEMPTS = 6
+
+
+def carry(reply: Reply, door: Door, screen: Screen) -> int:
+    """Carry a reply's live part to its end; returns the exit code."""
+    live = reply.live
+    if isinstance(live, JobLive):
+        return _follow_job(live, door, screen)
+    if isinstance(live, LogLive):
+        return _write_log(live, door, screen)
+    if isinstance(live, EventsLive):
+        return _follow_events(live, door, screen)
+    if isinstance(live, FileLive):
+        return _fetch_file(live, door, screen)
+    return reply.exit_code
+
+
+class UploadLine:
+    """A bar while a file travels to the hub."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._drawn_at = 0.0
+
+    def report(self, name: str, sent_bytes: int, size_bytes: int) -> None:
+        now = time.monotonic()
+        if sent_bytes < size_bytes and now - self._drawn_at < _DRAW_SECONDS:
+            return
+        self._drawn_at = now
+        if sent_bytes >= size_bytes:
+            self._screen.clear()
+            return
+        self._screen.progress(_bar(f"sending {name}", sent_bytes, size_bytes))
+
+
+def _bar(said: str, done_bytes: int, size_bytes: int) -> Grid:
+    row = Grid.grid(padding=(0, 2))
+    row.add_row(
+        Text(printable(said)),
+        ProgressBar(total=max(size_bytes, 1), completed=done_bytes, width=30),
+        Text(f"{words.percent(done_bytes / max(size_bytes, 1))} of {words.size(size_bytes)}"),
+    )
+    return row
+
+
+def _follow_job(live: JobLive, door: Door, screen: Screen) -> int:
+    """The job's card until it ends, with its log above it when asked for."""
+    log = _LogReader(door, live) if live.log else None
+    asked_at = -_POLL_SECONDS
+    job: Job | None = None
+    try:
+        while True:
+            if log is not None:
+                for text in log.lines():
+                    screen.above(text)
+            if time.monotonic() - asked_at >= _POLL_SECONDS:
+                job, asked_at = _job_or_last(door, live.job, job), time.monotonic()
+                if not job.is_over:
+                    screen.update(job_card(job, door, tail=log.tail if log else ""), door.now())
+            if job is not None and job.is_over and (log is None or log.is_done):
+                break
+            time.sleep(_DRAW_SECONDS)
+    except KeyboardInterrupt:
+        screen.settle()
+        screen.aside(f"The job goes on. {door.written('job', 'watch', live.job)}: watch again. "
+                     f"{door.written('job', 'cancel', live.job)}: stop it.")  # fmt: skip
+        raise
+    screen.update(job_card(job, door), door.now())
+    screen.settle()
+    return _exit_code(job)
+
+
+def ended_job(reply: Reply, door: Door) -> tuple[Job, int]:
+    """The job of a live part when it has ended, without a word until then."""
+    assert isinstance(reply.live, JobLive)
+    job = _job_or_last(door, reply.live.job, None)
+    while not job.is_over:
+        door.hub.pause(_POLL_SECONDS)
+        job = _job_or_last(door, reply.live.job, job)
+    return job, _exit_code(job)
+
+
+def _exit_code(job: Job) -> int:
+    return 0 if job.is_success else OTHER
+
+
+def _job_or_last(door: Door, ref: str, last: Job | None) -> Job:
+    """The job now; while the hub restarts, what was known of it."""
+    try:
+        return door.hub.job(ref)
+    except NoAnswer:
+        if last is None:
+            raise
+        return last
+
+
+class _LogReader:
+    """A job's log, read in a thread, handed over as whole lines."""
+
+    def __init__(self, door: Door, live: JobLive) -> None:
+        self._pieces: queue.Queue[LogPiece | Problem | None] = queue.Queue(maxsize=64)
+        self._open = _Lines()
+        self.is_done = False
+        threading.Thread(target=self._read, args=(door, live), daemon=True, name="log").start()
+
+    @property
+    def tail(self) -> str:
+        """The line that is still being written, such as a progress bar."""
+        return self._open.unfinished
+
+    def lines(self) -> Iterator[str]:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                piece = self._pieces.get_nowait()
+                if isinstance(piece, LogPiece):
+                    yield from self._open.add(piece.content)
+                    continue
+                self.is_done = True
+                yield from self._open.end()
+                if isinstance(piece, Problem):
+                    yield f"(the log breaks off here: {piece.detail})"
+
+    def _read(self, door: Door, live: JobLive) -> None:
+        try:
+            for piece in door.hub.log(live.job, offset=live.log_offset, follow=True):
+                self._pieces.put(piece)
+            self._pieces.put(None)
+        except Problem as problem:
+            self._pieces.put(problem)
+
+
+class _Lines:
+    """Bytes into lines that are safe to show. A carriage return starts the line again, as it does on a terminal."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    @property
+    def unfinished(self) -> str:
+        return _shown(self._rest)
+
+    def add(self, content: bytes) -> Iterator[str]:
+        *whole, self._rest = (self._rest + content).split(b"\n")
+        if whole:
+            yield "\n".join(_shown(line) for line in whole)
+
+    def end(self) -> Iterator[str]:
+        if self._rest:
+            yield _shown(self._rest)
+        self._rest = b""
+
+
+def _shown(line: bytes) -> str:
+    text = line.decode("utf-8", "replace").rstrip("\r")
+    return safe_for_terminal(text.rsplit("\r", 1)[-1])
+
+
+def _write_log(live: LogLive, door: Door, screen: Screen) -> int:
+    """The log's bytes: exactly as they are into a pipe, made harmless on a terminal."""
+    if live.tail_lines is not None:
+        return _write_tail(live, live.tail_lines, door, screen)
+    offset = live.offset
+    lines = _Lines()
+    try:
+        for piece in door.hub.log(live.job, offset=live.offset, follow=live.follow):
+            if screen.is_terminal:
+                for text in lines.add(piece.content):
+                    screen.write(text + "\n")
+            else:
+                screen.raw(piece.content)
+            offset = piece.next_offset
+    except KeyboardInterrupt:
+        again = door.written("job", "logs", live.job, "--follow", "--offset", str(offset))
+        screen.aside(f"Stopped after byte {offset}. Go on: {again}")
+        raise
+    for text in lines.end():
+        screen.write(text + "\n")
+    return 0
+
+
+def _write_tail(live: LogLive, count: int, door: Door, screen: Screen) -> int:
+    last: deque[bytes] = deque(maxlen=count)
+    rest = b""
+    for piece in door.hub.log(live.job):
+        *whole, rest = (rest + piece.content).split(b"\n")
+        last.extend(whole)
+    if rest:
+        last.append(rest)
+    for line in last:
+        if screen.is_terminal:
+            screen.write(_shown(line) + "\n")
+        else:
+            screen.raw(line + b"\n")
+    return 0
+
+
+def _follow_events(live: EventsLive, door: Door, screen: Screen) -> int:
+    """What happens in a session, one line an event, until Ctrl-C."""
+    after = live.after
+    while True:
+        page = door.hub.events(after, session=live.session, wait_seconds=_EVENTS_WAIT_SECONDS)
+        screen.lines(f"{words.moment(event.at)} {printable(event_line(event))}" for event in page.events)
+        after = page.next
+
+
+def _fetch_file(live: FileLive, door: Door, screen: Screen) -> int:
+    """An artifact's bytes into a file, checked by digest before it gets its name; or onto standard output."""
+    if live.save_as == "-":
+        for content in door.hub.content(live.artifact):
+            screen.raw(content)
+        return 0
+    place = Path(live.save_as)
+    if place.is_dir():
+        place /= Path(live.name).name
+    if place.exists() and not live.overwrite:
+        raise Problem(
+            "file_exists", f"{place} exists.", hint="--force replaces it; --output FILE names another.",
+            exit_code=CONFLICT,
+        )  # fmt: skip
+    unfinished = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        digest = _download(live, unfinished, door, screen)
+        if digest != live.digest:
+            raise Problem("wrong_bytes", f"What came is not {live.name}: its digest is {digest}.", status=502)
+        unfinished.replace(place)
+    except OSError as error:
+        raise Problem("not_written", f"{place} cannot be written: {error.strerror}.", exit_code=INVALID) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    saved = Reply(sentence=f"Saved {place}, {words.size(live.size_bytes)}, digest verified.")
+    if screen.as_json:
+        screen.lines([msgspec.json.encode({"saved": str(place), "sha256": digest}).decode()])
+    else:
+        screen.lines([saved.sentence])
+    return 0
+
+
+def _download(live: FileLive, unfinished: Path, door: Door, screen: Screen) -> str:
+    seen = hashlib.sha256()
+    received, fruitless, drawn_at = 0, 0, 0.0
+    with unfinished.open("wb") as file:
+        while received < live.size_bytes:
+            before = received
+            try:
+                for content in door.hub.content(live.artifact, offset=received):
+                    file.write(content)
+                    seen.update(content)
+                    received += len(content)
+                    if time.monotonic() - drawn_at > _DRAW_SECONDS:
+                        drawn_at = time.monotonic()
+                        screen.progress(_bar(f"fetching {live.name}", received, live.size_bytes))
+            except NoAnswer:
+                if fruitless >= _FETCH_ATTEMPTS:
+                    raise
+                door.hub.pause(1.0)
+            fruitless = 0 if received > before else fruitless + 1
+            if fruitless > _FETCH_ATTEMPTS:
+                raise Problem("cut_short", f"{live.name} ends after {received:,} bytes.", status=502)
+    screen.clear()
+    return "sha256:" + seen.hexdigest()
