@@ -2,19 +2,18 @@
 const WAIT_SECONDS = 25;
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/** Call `hear(events)` for every batch after now, until `signal` aborts. Hidden pages do not ask. */
-export async function follow({ session, hear, signal }) {
-  let after = null;
+/** Call `hear(events)` for every batch after a sequence, until `signal` aborts. Hidden pages do not ask. */
+export async function follow({ session, after, hear, signal }) {
   let patience = 500;
   while (!signal.aborted) {
     await shown();
-    const query = new URLSearchParams({ session, wait: after === null ? "0" : String(WAIT_SECONDS), after: after ?? "now" });
+    const query = new URLSearchParams({ session, wait: WAIT_SECONDS, after });
     try {
       const answer = await fetch(`/api/events?${query}`, { signal });
       if ([400, 401, 403, 404].includes(answer.status)) return;
       if (!answer.ok) throw new Error(`events: ${answer.status}`);
       const { events, next } = await answer.json();
-      after = String(next);
+      after = next;
       patience = 500;
       if (events.length) hear(events);
     } catch (error) {

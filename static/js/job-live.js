@@ -12,6 +12,7 @@ customElements.define("job-live", class extends HTMLElement {
     const { signal } = this.stop;
     follow({
       session: this.dataset.session,
+      after: this.dataset.after,
       signal,
       hear: (events) => { if (events.some((event) => event.object === this.dataset.job || event.object_kind === "artifact")) this.again(); },
     });

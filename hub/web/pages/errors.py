@@ -25,7 +25,7 @@ _TITLES = {
     503: "Nothing was started",
 }
 _KEPT = {
-    401: "A sign-in link brings you in. `collegium signin` prints one on the machine where the hub runs; an operator "
+    401: "A sign-in link brings you in. `collegium link` prints one on the machine where the hub runs; an operator "
     "can make one for you.",
     404: "Either it never was, or it is not shared with you. The hub does not say which.",
     409: "Nothing of yours was lost and nothing was overwritten. Look at what is there now, then try again.",

@@ -105,8 +105,6 @@ def _ways(may_write: bool) -> list[Way]:
         return []
     return [
         Way("From this page", "Write in Markdown.", Act("Write an entry", href="#write", look="main")),
-        Way(
-            "From your shell", "Files you name are brought along.", command='collegium note post "Title" --file text.md'
-        ),
+        Way("From your shell", "Files you name are brought along.", command="collegium note post text.md"),
         Way("From chat", "In a channel linked to this session.", command="/collegium note post"),
     ]

@@ -8,7 +8,7 @@ from hub.core.context import Scope
 from hub.web.pages import render
 from hub.web.pages.faces import Frame, Way
 
-SHELL = Way("On the hub's own machine", "Prints a fresh link.", command="collegium signin")
+SHELL = Way("On the hub's own machine", "Prints a fresh link.", command="collegium link")
 
 
 def show(scope: Scope, params: dict[str, str]) -> str:

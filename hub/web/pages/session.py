@@ -1,0 +1,215 @@
+"""The room of a session: the thing looked at, who is here, what is said, and the shelf of what one can look at."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from typing import Any, Literal
+
+import msgspec
+from markupsafe import Markup
+
+from hub.artifacts import views as artifacts
+from hub.core import limits
+from hub.core.context import Scope
+from hub.core.errors import HubError
+from hub.jobs import views as jobs
+from hub.ledger import followers
+from hub.notebook import views as notebook
+from hub.rooms import views as rooms
+from hub.sessions import views as sessions
+from hub.web.pages import frames, job, people, pictures, render, words
+from hub.web.pages.faces import Act, Person, State, Way, job_state
+
+_ON_SHELF = {"job": 4, "artifact": 8, "entry": 4}
+_RUNNING = ("RUNNING", "COLLECTING", "PENDING", "SUBMITTING", "QUEUED")
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """The thing looked at."""
+
+    kind: Literal["artifact", "entry", "job", "none"]
+    id: str = ""
+    title: str = ""
+    text: str = ""
+    href: str = ""
+    point: str = ""
+    html: Markup = Markup("")
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """A thing on the shelf."""
+
+    kind: str
+    id: str
+    href: str
+    title: str
+    text: str
+    here: bool
+    state: State | None = None
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was said."""
+
+    sequence: int
+    person: Person
+    at: dt.datetime
+    text: str
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """The room itself, with what the page needs to come alive."""
+
+    id: str
+    name: str
+    title: str
+    me: str
+    my_name: str
+    says: str
+    may_speak: bool
+    client_id: str
+    here: str
+    after: int
+    head: int
+
+
+def show(scope: Scope, params: dict[str, str]) -> str:
+    """GET /s/{owner}/{name}?look=KIND:ID"""
+    after = followers.newest(scope.conn)
+    session = sessions.session(scope, frames.ref(params))
+    home = frames.home_of(session)
+    shelf = _shelf(scope, session.id, home)
+    stage, facts = _look(scope, session.id, params.get("look") or _default(shelf))
+    said = rooms.messages(scope, session.id)
+    belong = people.rows(scope, session.id)
+    return render.html(
+        "room.html",
+        frames.within(scope, session, "Room", "Room", look="room-page"),
+        now=scope.now,
+        room=Room(
+            id=session.id,
+            name=session.name,
+            title=session.title,
+            me=scope.actor.id,
+            my_name=scope.actor.name,
+            says=_belong(len(belong)),
+            may_speak=scope.access.may(session.id, "room:speak"),
+            client_id=secrets.token_hex(8),
+            here=f"{home}?look={stage.kind}:{stage.id}" if stage.id else home,
+            after=after,
+            head=said.head,
+        ),
+        people=belong,
+        shelf=[msgspec.structs.replace(item, here=item.id == stage.id) for item in shelf],
+        messages=[
+            Message(
+                sequence=each.sequence, person=frames.person(each.author), at=frames.instant(each.at), text=each.text
+            )
+            for each in said.messages
+        ],
+        most=limits.MESSAGE_CHARACTERS,
+        stage=stage,
+        ways=_ways(session.name, home),
+        **facts,
+    )
+
+
+def _belong(people: int) -> str:
+    return "Only you belong here" if people == 1 else f"{words.sentence(words.count(people, 'person'))} belong here"
+
+
+def _shelf(scope: Scope, session: str, home: str) -> list[Item]:
+    """What was made here lately: jobs first, then files one can look at, then entries."""
+    found = [
+        Item(kind="job", id=row.id, href=f"{home}?look=job:{row.id}", title=f"Job {row.number} · {row.name}", text="",
+             here=False, state=job_state(row.state))
+        for row in jobs.job_list(scope, session).jobs[: _ON_SHELF["job"]]
+    ]  # fmt: skip
+    shown = [row for row in artifacts.session_files(scope, session).artifacts if pictures.worth_showing(row)]
+    found += [
+        Item(kind="artifact", id=row.id, href=f"{home}?look=artifact:{row.id}", title=row.path,
+             text=f"v{row.number}, {words.ago(frames.instant(row.at), scope.now)}", here=False)
+        for row in shown[: _ON_SHELF["artifact"]]
+    ]  # fmt: skip
+    found += [
+        Item(kind="entry", id=row.id, href=f"{home}?look=entry:{row.id}", title=row.title,
+             text=f"Entry {row.number}, version {row.version}", here=False)
+        for row in notebook.session_entries(scope, session).entries[: _ON_SHELF["entry"]]
+    ]  # fmt: skip
+    return found
+
+
+def _default(shelf: list[Item]) -> str:
+    """What to look at first: a job that runs, else a picture, else whatever there is."""
+    running = [item for item in shelf if item.state is not None and item.state.tint in ("run", "wait")]
+    visual = [item for item in shelf if item.kind == "artifact"]
+    pictured = [item for item in visual if item.title.lower().endswith((".png", ".svg", ".jpg", ".jpeg", ".webp"))]
+    for choice in (running, pictured, visual, shelf):
+        if choice:
+            return f"{choice[0].kind}:{choice[0].id}"
+    return ""
+
+
+def _look(scope: Scope, session: str, look: str) -> tuple[Stage, dict[str, Any]]:
+    """The stage, and what its template needs; something that is not of this session is not shown here."""
+    kind, _, ident = look.partition(":")
+    show = {"artifact": _artifact, "entry": _entry, "job": _job}.get(kind)
+    if show is not None and ident:
+        try:
+            found = show(scope, session, ident)
+        except HubError:
+            found = None
+        if found is not None:
+            return found
+    return Stage(kind="none", title="Nothing is looked at yet"), {}
+
+
+def _artifact(scope: Scope, session: str, ident: str) -> tuple[Stage, dict[str, Any]] | None:
+    view = artifacts.artifact(scope, ident)
+    if view.session != session:
+        return None
+    preview = pictures.preview(scope, view)
+    text = f"v{view.number}, {words.short(view.digest or '')}"
+    page = f"/artifacts/{view.id}"
+    stage = Stage(kind="artifact", id=view.id, title=view.path, text=text, href=page, point=preview.point)
+    return stage, {"preview": preview}
+
+
+def _entry(scope: Scope, session: str, ident: str) -> tuple[Stage, dict[str, Any]] | None:
+    view = notebook.entry(scope, ident)
+    if view.session != session:
+        return None
+    stage = Stage(
+        kind="entry",
+        id=view.id,
+        title=view.title,
+        text=f"Entry {view.number}, version {view.version}",
+        href=f"/entries/{view.id}",
+        point=f"entry:{view.id}",
+        html=Markup(view.html),  # noqa: S704 - made safe where it was rendered (hub/notebook/markdown.py)
+    )
+    return stage, {}
+
+
+def _job(scope: Scope, session: str, ident: str) -> tuple[Stage, dict[str, Any]] | None:
+    view = jobs.job(scope, ident)
+    if view.session != session:
+        return None
+    stage = Stage(
+        kind="job",
+        id=view.id,
+        title=f"Job {view.number} · {view.name}",
+        text="",
+        href=f"/jobs/{view.id}",
+        point=f"job:{view.id}",
+    )
+    return stage, {"log": job.log(scope, view), "state": job_state(view.state), "says": job.says(view, scope.now)}
+
+
+def _ways(name: str, home: str) -> list[Way]:
+    return [
+        Way("Run something", "Its log appears here.", command=f"collegium job submit run.sh -s {name}"),
+        Way("Add a file", "Pictures and tables can be looked at.", Act("Add files", href=f"{home}/files#add")),
+        Way("Write", "Entries can be read together.", Act("Open the notebook", href=f"{home}/notebook")),
+    ]
