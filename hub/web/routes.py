@@ -7,7 +7,6 @@ checked inside, by the access door. What streams has an endpoint of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, cast, get_args
 
 import msgspec
@@ -26,6 +25,18 @@ from hub.notebook.statement import Meaning
 from hub.people import views as people
 from hub.rooms import views as rooms
 from hub.sessions import views as sessions
+from hub.web.pages import artifact as artifact_page
+from hub.web.pages import entry as entry_page
+from hub.web.pages import files as files_page
+from hub.web.pages import home as home_page
+from hub.web.pages import job as job_page
+from hub.web.pages import jobs as jobs_page
+from hub.web.pages import link as link_page
+from hub.web.pages import me as me_page
+from hub.web.pages import notebook as notebook_page
+from hub.web.pages import people as people_page
+from hub.web.pages import session as session_page
+from hub.web.pages import signin as signin_page
 
 Query = dict[str, str]
 
@@ -188,35 +199,27 @@ class PageRoute(msgspec.Struct, frozen=True):
     """A GET route that answers with a page."""
 
     path: str
-    module: str
-    function: str = "show"
+    show: Callable[[Scope, Query], str]
     anonymous: bool = False
 
 
 PAGES: list[PageRoute] = [
-    PageRoute("/", "home", anonymous=True),
-    PageRoute("/me", "me"),
-    PageRoute("/me/signing", "me"),
-    PageRoute("/s/{owner}/{name}", "session"),
-    PageRoute("/s/{owner}/{name}/notebook", "notebook"),
-    PageRoute("/s/{owner}/{name}/write", "notebook", "write"),
-    PageRoute("/s/{owner}/{name}/files", "files"),
-    PageRoute("/s/{owner}/{name}/jobs", "jobs"),
-    PageRoute("/s/{owner}/{name}/people", "people"),
-    PageRoute("/jobs/{ref:path}", "job"),
-    PageRoute("/entries/{ref:path}", "entry"),
-    PageRoute("/artifacts/{ref:path}", "artifact"),
-    PageRoute("/signin", "signin", "nobody", anonymous=True),
-    PageRoute("/signin/{token}", "signin", anonymous=True),
-    PageRoute("/l/{token}", "link", anonymous=True),
-    PageRoute("/invitation/{token}", "link", "invitation", anonymous=True),
+    PageRoute("/", home_page.show, anonymous=True),
+    PageRoute("/me", me_page.show),
+    PageRoute("/me/signing", me_page.show),
+    PageRoute("/s/{owner}/{name}", session_page.show),
+    PageRoute("/s/{owner}/{name}/notebook", notebook_page.show),
+    PageRoute("/s/{owner}/{name}/files", files_page.show),
+    PageRoute("/s/{owner}/{name}/jobs", jobs_page.show),
+    PageRoute("/s/{owner}/{name}/people", people_page.show),
+    PageRoute("/jobs/{ref:path}", job_page.show),
+    PageRoute("/entries/{ref:path}", entry_page.show),
+    PageRoute("/artifacts/{ref:path}", artifact_page.show),
+    PageRoute("/signin", signin_page.unknown, anonymous=True),
+    PageRoute("/signin/{token}", signin_page.show, anonymous=True),
+    PageRoute("/l/{token}", link_page.show, anonymous=True),
+    PageRoute("/invitation/{token}", link_page.invitation, anonymous=True),
 ]
-
-
-def show(route: PageRoute) -> Callable[[Scope, Query], str]:
-    """The function that makes a page."""
-    found: Callable[[Scope, Query], str] = getattr(import_module(f"hub.web.pages.{route.module}"), route.function)
-    return found
 
 
 def listed() -> list[tuple[str, str, str]]:
