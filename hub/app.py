@@ -32,6 +32,7 @@ FEATURES = (
     "hub.jobs.collection",
     "hub.notebook.actions",
     "hub.exports.actions",
+    "hub.orchestrator.actions",
     "hub.rooms.actions",
 )
 

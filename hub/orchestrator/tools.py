@@ -1,0 +1,67 @@
+"""Where tools plug into experiments.
+
+A node of an experiment names a tool and an action. A tool says what it lacks before anything starts, begins a node
+once, and is then asked how the node fares until it has ended. What a node made is handed on as versions of artifacts:
+`results: "from_previous_step"` means those. The hub's own tool is in `hub_tool.py`; another registers with `provides`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from hub.core.context import Actor, Scope
+from hub.core.house import House
+
+State = Literal["WAITING", "RUNNING", "SUCCEEDED", "FAILED", "SKIPPED"]
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """One node of an experiment as it was written; `path` is its place in the request, for messages."""
+
+    place: int
+    tool: str
+    action: str
+    given: dict[str, Any]
+    path: str
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How a node fares. `made` are ids of artifact versions, `about` the object to ask for again (a job)."""
+
+    state: State
+    words: str = ""
+    about: str | None = None
+    made: tuple[str, ...] = ()
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tool is told of the run a node belongs to. `key` is the same whenever this node is begun again."""
+
+    experiment: str
+    session: str
+    actor: Actor
+    key: str
+    previous: tuple[str, ...]
+
+
+class Tool(Protocol):
+    """What experiments need of a tool."""
+
+    def lacks(self, node: Node, scope: Scope) -> list[str]:
+        """What is not there to carry the node out, in words; InvalidInput for a node that cannot mean anything."""
+
+    def begin(self, node: Node, run: Run, house: House) -> Progress:
+        """Start the node, or find that it was started under this key. A HubError that is not temporary ends it."""
+
+    def look(self, node: Node, progress: Progress, house: House) -> Progress:
+        """How a node that is running fares now."""
+
+
+TOOLS: dict[str, Tool] = {}
+
+
+def provides(name: str, tool: Tool) -> None:
+    """Plug a tool in."""
+    TOOLS[name] = tool
