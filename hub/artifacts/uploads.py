@@ -109,7 +109,7 @@ class Receiver:
             self._stage = stage.Stage(self._path, house.keys, self._row.session)
             at = self._stage.offset
         if offset != at:
-            self._release()
+            self.release()
             raise Conflict(
                 f"the upload stands at byte {at}, not {offset}",
                 code="offset_mismatch",
@@ -139,7 +139,7 @@ class Receiver:
                 return _view(self._row, self._stage.offset)
             return _view(self._row, self._row.length, self._finish(self._stage))
         finally:
-            self._release()
+            self.release()
 
     def _finish(self, arrived: stage.Stage) -> str:
         house, row = self._house, self._row
@@ -162,7 +162,8 @@ class Receiver:
             longer = sa.update(uploads).where(uploads.c.id == self._row.id).values(expires_at=now + leases.LEASE)
             _execute(self._house, longer)
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Lets the next request in, without a promise about what was added last."""
         if self._stage is not None:
             self._stage.close()
 
