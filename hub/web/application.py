@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -69,11 +68,10 @@ def create(house: House) -> Starlette:
         *content.ROUTES,
         *(Route(v.path, endpoints.view(v.answer, v.takes), methods=["GET"]) for v in routes.VIEWS),
         Route("/do", endpoints.do, methods=["POST"]),
-        *(
-            Route(p.path, endpoints.page(routes.show(p), anonymous=p.anonymous), methods=["GET"])
-            for p in routes.PAGES
-            if importlib.util.find_spec(f"hub.web.pages.{p.module}")
-        ),
+        Route("/signin/{token}", endpoints.spends("sign_in"), methods=["POST"]),
+        Route("/l/{token}", endpoints.spends("link_open"), methods=["POST"]),
+        Route("/invitation/{token}", endpoints.spends("invitation_accept"), methods=["POST"]),
+        *(Route(p.path, endpoints.page(p.show, anonymous=p.anonymous), methods=["GET"]) for p in routes.PAGES),
         Mount("/static", Static(directory=STATIC)),
     ]
 

@@ -163,6 +163,19 @@ async def do(request: Request) -> Response:
     return _onward(request, answer.result, onward)
 
 
+def spends(tag: str) -> Endpoint:
+    """POST /signin/{token} and its like: the button of a landing page, which uses the secret in its address."""
+
+    async def endpoint(request: Request) -> Response:
+        actor = await actor_of(request, anonymous=True)
+        await body_of(request, limits.FORM_BODY_BYTES)
+        action = actions.from_form({"action": tag, "secret": str(request.path_params["token"])})
+        answer = await _perform(house_of(request), action, actor, None)
+        return _onward(request, answer.result, "/s/{name}" if tag == "invitation_accept" else "")
+
+    return endpoint
+
+
 def _onward(request: Request, result: Any, onward: str) -> Response:
     result = result if isinstance(result, dict) else {}
     settings = house_of(request).settings
@@ -190,7 +203,7 @@ def local_path(onward: str, result: dict[str, Any] | None = None) -> str:
     """A path of this hub, with `{name}` filled in from the result; anything else leads home."""
     for name, value in (result or {}).items():
         if isinstance(value, str | int):
-            onward = onward.replace("{" + name + "}", quote(str(value), safe=""))
+            onward = onward.replace("{" + name + "}", quote(str(value), safe="/" if name == "name" else ""))
     safe = onward.startswith("/") and not onward.startswith(("//", "/\\")) and onward.isprintable()
     return onward if safe and "\\" not in onward else "/"
 

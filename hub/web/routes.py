@@ -215,7 +215,7 @@ PAGES: list[PageRoute] = [
     PageRoute("/jobs/{ref:path}", job_page.show),
     PageRoute("/entries/{ref:path}", entry_page.show),
     PageRoute("/artifacts/{ref:path}", artifact_page.show),
-    PageRoute("/signin", signin_page.unknown, anonymous=True),
+    PageRoute("/signin", signin_page.ask, anonymous=True),
     PageRoute("/signin/{token}", signin_page.show, anonymous=True),
     PageRoute("/l/{token}", link_page.show, anonymous=True),
     PageRoute("/invitation/{token}", link_page.invitation, anonymous=True),
