@@ -562,6 +562,10 @@ $B_v = B_e - \alpha_e (v + \tfrac12)$.
 |---|---|---|---|---|
 {quality}
 
+![The potential well with its levels, and the lines of each band as sticks](spectrum.png)
+
+![The lines of each band against m with their cubic, and the residuals below](fit.png)
+
 ## How far to trust this
 
 * Uncertainties are one standard deviation over a residual bootstrap. They are *relative*: they hold the scatter of the
