@@ -104,7 +104,7 @@ previews = sa.Table(
     sa.Column("domain", sa.String(64), primary_key=True),
     sa.Column("digest", sa.String(64), primary_key=True),
     sa.Column("renderer", sa.String(40), primary_key=True),
-    sa.Column("variant", sa.String(10), primary_key=True),  # card | page | table | text | none
+    sa.Column("variant", sa.String(10), primary_key=True),  # card | page | table | text | no-<kind>
     sa.Column("blob", sa.String(64)),  # NULL: refused, for the reason in `note`
     sa.Column("size", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("media_type", sa.String(40)),

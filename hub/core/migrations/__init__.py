@@ -21,11 +21,9 @@ def _config(connection: Any = None) -> Config:
     return config
 
 
-def newest() -> str:
+def newest() -> str | None:
     """The revision this code expects."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+    return ScriptDirectory.from_config(_config()).get_current_head()
 
 
 def current(db: Database) -> str | None:
