@@ -18,7 +18,6 @@ import subprocess
 import sys
 import threading
 import time
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -40,6 +39,9 @@ WORDS: dict[Jail, str] = {
 }
 _FORMATS = {"full": ("PNG", "JPEG", "WEBP", "GIF", "TIFF"), "limits": ("PNG", "JPEG")}
 _MAIN = "from hub.artifacts.render.program import main; raise SystemExit(main(sys.argv[1]))"
+
+_TRY_AGAIN_SECONDS = 300
+_remembered: list[tuple[Jail, float]] = []
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -68,17 +70,25 @@ def formats(jail: Jail) -> tuple[str, ...]:
     return _FORMATS["limits" if jail == "limits" else "full"]
 
 
-@cache
 def which_jail() -> Jail:
-    """The strongest jail that really holds here: each is tried once per process with a harmless text."""
-    for jail in JAILS:
-        try:
-            head, _ = render_in(jail, "text", b"harmless", truncated=False)
-        except (Stopped, OSError):
-            continue
-        if not head.refused:
-            return jail
-    return "limits"
+    """The strongest jail that really holds here, found by trying each with a harmless text.
+
+    What was found is remembered in this process; that none was, for five minutes only: the machine may just have been
+    too busy to start one.
+    """
+    if _remembered and (_remembered[0][0] != "limits" or time.monotonic() < _remembered[0][1]):
+        return _remembered[0][0]
+    found = next((jail for jail in JAILS if _holds(jail)), "limits")
+    _remembered[:] = [(found, time.monotonic() + _TRY_AGAIN_SECONDS)]
+    return found
+
+
+def _holds(jail: Jail) -> bool:
+    try:
+        head, _ = render_in(jail, "text", b"harmless", truncated=False)
+    except (Stopped, OSError):
+        return False
+    return not head.refused
 
 
 def render_in(jail: Jail, kind: str, content: bytes, *, truncated: bool) -> tuple[Head, bytes]:

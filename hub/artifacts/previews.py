@@ -32,6 +32,12 @@ _AT_ONCE = threading.BoundedSemaphore(2)
 Kind = Literal["image", "table", "text", "svg", "none"]
 State = Literal["ready", "pending", "refused", "none"]
 Variant = Literal["card", "page", "table", "text"]
+# What may be kept for each kind: equal bytes may be a table under one name and a text under another.
+_VARIANTS: dict[str, tuple[str, ...]] = {
+    "image": ("card", "page", "no-image"),
+    "table": ("table", "no-table"),
+    "text": ("text", "no-text"),
+}
 _MEDIA_TYPES: dict[str, str] = {
     "card": "image/webp",
     "page": "image/webp",
@@ -79,7 +85,10 @@ def make(house: House, version: str) -> None:
             return
         renderer = _renderer()
         done = sa.select(previews.c.variant).where(
-            previews.c.domain == row.session, previews.c.digest == row.digest, previews.c.renderer == renderer
+            previews.c.domain == row.session,
+            previews.c.digest == row.digest,
+            previews.c.renderer == renderer,
+            previews.c.variant.in_(_VARIANTS[rules.preview_kind(row.media_type)]),
         )
         if conn.execute(done).first() is not None:
             return
@@ -109,28 +118,22 @@ def make_now(house: House, version: str) -> None:
 def of(scope: Scope, rows: Iterable[Any]) -> dict[str, PreviewView]:
     """What there is to see of each version row, by its id."""
     rows = list(rows)
-    stored = [row for row in rows if row.kind == "stored"]
-    keys = {(row.session, row.digest) for row in stored}
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    keys = {(row.session, row.digest) for row in rows if row.kind == "stored"}
+    found: dict[tuple[str, str], list[Any]] = {}
     if keys:
         known = sa.select(previews).where(sa.tuple_(previews.c.domain, previews.c.digest).in_(list(keys)))
         for each in scope.execute(known.order_by(previews.c.at)):
-            if each.variant == "none":
-                found[each.domain, each.digest] = {"none": each}
-            else:
-                kept = found.setdefault((each.domain, each.digest), {})
-                kept.pop("none", None)
-                kept[each.variant] = each
-    return {row.id: _view(row, found.get((row.session, row.digest), {})) for row in rows}
+            found.setdefault((each.domain, each.digest), []).append(each)
+    return {row.id: _view(row, _kept(row, found.get((row.session, row.digest), []))) for row in rows}
 
 
 def content(scope: Scope, version: str, variant: Variant) -> tuple[bytes, str, str]:
     """Bytes, media type and digest of one preview. Raises NotFound with the reason when there is none."""
     row = scope.execute(sa.select(versions).where(versions.c.id == version)).one()
     known = sa.select(previews).where(previews.c.domain == row.session, previews.c.digest == row.digest)
-    kept = {each.variant: each for each in scope.execute(known.order_by(previews.c.at))}
+    kept = _kept(row, scope.execute(known.order_by(previews.c.at)))
     found = kept.get(variant)
-    if found is None or found.blob is None:
+    if found is None:
         view = _view(row, kept)
         raise NotFound(
             view.note or "there is no such preview of this file",
@@ -213,7 +216,8 @@ def _keep(house: House, row: sa.Row[Any], renderer: str, made: list[Made], note:
             }
             for part, blob in kept
         ]
-        rows = rows or [{"variant": "none", "note": note or "there is nothing to show"}]
+        refusal = f"no-{rules.preview_kind(row.media_type)}"
+        rows = rows or [{"variant": refusal, "note": note or "there is nothing to show"}]
         house.db.write(lambda tx: _insert(tx, row, renderer, rows, now))
     house.bus.publish(f"session:{row.session}", {"kind": "preview", "object_kind": "artifact", "object": row.id})
 
@@ -221,6 +225,20 @@ def _keep(house: House, row: sa.Row[Any], renderer: str, made: list[Made], note:
 def _insert(tx: Tx, row: sa.Row[Any], renderer: str, rows: list[dict[str, Any]], now: dt.datetime) -> None:
     for values in rows:
         tx.insert_new(previews, domain=row.session, digest=row.digest, renderer=renderer, at=now, **values)
+
+
+def _kept(row: Any, rows: Iterable[Any]) -> dict[str, Any]:
+    """What was made of this kind of file, or under `none` why nothing was; what was made later counts."""
+    kept: dict[str, Any] = {}
+    for each in rows:
+        if each.variant not in _VARIANTS.get(rules.preview_kind(row.media_type), ()):
+            continue
+        if each.blob is not None:
+            kept.pop("none", None)
+            kept[each.variant] = each
+        elif not kept:
+            kept["none"] = each
+    return kept
 
 
 def _view(row: Any, kept: dict[str, Any]) -> PreviewView:
