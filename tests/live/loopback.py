@@ -1,0 +1,298 @@
+"""A live process on loopback with a small real web behind it, both in the test's own event loop."""
+
+import asyncio
+import contextlib
+import itertools
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from hub.core.settings import Settings
+from hub.live import app as live
+from hub.live import frames, protocol
+from hub.live.frames import Kind, Told
+from hub.live.node import Node
+from hub.live.room import Room
+
+TOKEN = "clg_service"
+SPEAKER = ["job:read", "room:join", "room:speak"]
+
+
+class FakeWeb:
+    """The service routes of web over a few dictionaries."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self.events: list[dict[str, Any]] = []
+        self.reset()
+        routes = [
+            Route("/api/live/redeem", self._redeem, methods=["POST"]),
+            Route("/api/live/recheck", self._recheck, methods=["POST"]),
+            Route("/api/live/messages", self._messages, methods=["POST"]),
+            Route("/api/events", self._events),
+            Route("/api/actions", self._act, methods=["POST"]),
+            Route("/api/jobs/{job}", self._job),
+            Route("/api/jobs/{job}/log", self._log),
+        ]
+        self.app = Starlette(routes=routes)
+
+    def reset(self) -> None:
+        """Forget everybody, and go on in another session; the ledger goes on."""
+        self.session = f"ses_{next(self._numbers)}"
+        self.tickets: dict[str, str] = {}
+        self.roles: dict[str, tuple[str, list[str]]] = {}
+        self.messages: list[dict[str, Any]] = []
+        self.logs: dict[str, tuple[bytes, bool]] = {}
+        self.log_asked: list[int] = []
+        self.away = False
+        self.features: dict[str, bool] = {}
+        self.posted: list[tuple[str, str | None]] = []
+
+    @property
+    def head(self) -> int:
+        """The newest sequence of the ledger."""
+        return len(self.events) - 1
+
+    def ticket(self, name: str, role: str = "read_write", permissions: list[str] | None = None) -> str:
+        """A ticket for somebody with this role."""
+        self.roles[name] = (role, SPEAKER if permissions is None else permissions)
+        ticket = f"clgt_{next(self._numbers)}"
+        self.tickets[ticket] = name
+        return ticket
+
+    def line(self, action: str, session: str | None = "", **facts: Any) -> None:
+        """Write a ledger line, about this session unless told otherwise."""
+        self.events.append(
+            {
+                "sequence": len(self.events), "at": "2024-06-01T12:00:00Z", "actor": "per_x", "action": action,
+                "object_kind": "thing", "object": "thing_1", "facts": facts,
+                "session": self.session if session == "" else session,
+            }
+        )  # fmt: skip
+
+    def keep(self, author: str, text: str, client_id: str = "") -> dict[str, Any]:
+        """Keep a message, as the action would."""
+        known = next((m for m in self.messages if client_id and m["client_id"] == client_id), None)
+        if known is not None:
+            return known
+        message = {
+            "id": f"msg_{len(self.messages) + 1}", "session": self.session, "sequence": len(self.messages) + 1,
+            "author": {"id": f"per_{author}", "handle": author, "name": author.title()}, "text": text,
+            "at": "2024-06-01T12:00:00Z", "client_id": client_id,
+        }  # fmt: skip
+        self.messages.append(message)
+        self.line("room_message", sequence=message["sequence"])
+        return message
+
+    def _member(self, name: str) -> dict[str, Any] | None:
+        if name not in self.roles:
+            return None
+        role, permissions = self.roles[name]
+        return {
+            "claim": f"sign_in:{name}", "id": f"per_{name}", "name": name.title(), "handle": name, "role": role,
+            "permissions": permissions,
+        }  # fmt: skip
+
+    def _refusal(self, request: Request) -> Response | None:
+        if self.away:
+            return _problem(503, "unavailable")
+        if request.headers.get("authorization") != f"Bearer {TOKEN}":
+            return _problem(401, "not_signed_in")
+        return None
+
+    async def _redeem(self, request: Request) -> Response:
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        name = self.tickets.pop((await request.json())["ticket"], None)
+        if name is None:
+            return _problem(404, "secret_not_valid")
+        member = self._member(name)
+        if member is None:
+            return _problem(403, "revoked")
+        return JSONResponse(
+            {
+                "member": member, "session": self.session, "name": "ana/lab", "features": self.features, "epoch": "e1",
+                "sequence": len(self.messages), "event": self.head,
+            }
+        )  # fmt: skip
+
+    async def _recheck(self, request: Request) -> Response:
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        asked = (await request.json())["members"]
+        return JSONResponse([{**one, "member": self._member(one["claim"].partition(":")[2])} for one in asked])
+
+    async def _messages(self, request: Request) -> Response:
+        asked = await request.json()
+        found = [m for m in self.messages if m["sequence"] > asked["after"]][: asked["limit"]]
+        return self._refusal(request) or JSONResponse({"messages": found, "head": len(self.messages)})
+
+    async def _events(self, request: Request) -> Response:
+        after = request.query_params["after"]
+        start = self.head if after == "now" else int(after)
+        found = [e for e in self.events if e["sequence"] > start]
+        following = found[-1]["sequence"] if found else start
+        if session := request.query_params.get("session"):
+            found = [e for e in found if e["session"] == session]
+        return self._refusal(request) or JSONResponse({"events": found, "next": following})
+
+    async def _act(self, request: Request) -> Response:
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        params = (await request.json())["params"]
+        claim = request.headers["collegium-act-as"]
+        self.posted.append((claim, request.headers.get("idempotency-key")))
+        message = self.keep(claim.partition(":")[2], params["text"], params["client_id"])
+        return JSONResponse({"line": 1, "result": message})
+
+    async def _job(self, request: Request) -> Response:
+        job = request.path_params["job"]
+        session = "ses_other" if job.startswith("other") else self.session
+        return JSONResponse({"session": session}) if job in self.logs else _problem(404, "job_not_found")
+
+    async def _log(self, request: Request) -> Response:
+        content, done = self.logs[request.path_params["job"]]
+        offset, limit = int(request.query_params["offset"]), int(request.query_params["limit"])
+        self.log_asked.append(offset)
+        headers = {
+            "Collegium-Log-Offset": str(min(offset, len(content))), "Collegium-Log-Size": str(len(content)),
+            "Collegium-Log-Done": "1" if done else "0",
+        }  # fmt: skip
+        return Response(content[offset : offset + limit], headers=headers)
+
+
+def _problem(status: int, code: str) -> Response:
+    return JSONResponse({"status": status, "code": code, "detail": code.replace("_", " ")}, status)
+
+
+class Client:
+    """A member's end of the socket."""
+
+    def __init__(self, socket_: ClientConnection) -> None:
+        self.socket = socket_
+        self.seen: list[Any] = []
+
+    async def say(self, frame: Any) -> None:
+        await self.socket.send(protocol.encode(frame))
+
+    async def until(self, wanted: Callable[[Any], bool]) -> Any:
+        """The next frame that is wanted; those before it are kept in `seen`."""
+        while True:
+            data = await self.socket.recv()
+            assert isinstance(data, bytes)
+            frame = protocol.parse_server(data)
+            self.seen.append(frame)
+            if wanted(frame):
+                return frame
+
+    async def told(self, kind: Kind) -> Any:
+        """The body of the next JSON frame of this kind."""
+        return (await self.until(lambda frame: isinstance(frame, Told) and frame.kind is kind)).body
+
+    async def closed(self) -> int:
+        """Read on until the server closes; its code."""
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await self.socket.recv()
+        assert self.socket.close_code is not None
+        return self.socket.close_code
+
+
+class Hub:
+    """The running pair."""
+
+    def __init__(self, web: FakeWeb, port: int, node: Node) -> None:
+        self.web = web
+        self.port = port
+        self.node = node
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def room(self) -> Room:
+        """The room of the session of the moment."""
+        return self.node.places[self.web.session].room
+
+    def url(self, ticket: str) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws?ticket={ticket}"
+
+    @contextlib.asynccontextmanager
+    async def socket(self, ticket: str, **options: Any) -> AsyncIterator[Client]:
+        """A socket before its HELLO."""
+        options.setdefault("origin", self.origin)
+        async with connect(self.url(ticket), ping_interval=None, compression=None, **options) as found:
+            yield Client(found)
+
+    @contextlib.asynccontextmanager
+    async def member(
+        self, name: str, role: str = "read_write", resume: frames.Resume | None = None, **who: Any
+    ) -> AsyncIterator[Client]:
+        """Somebody in the room."""
+        async with self.socket(self.web.ticket(name, role, **who)) as client:
+            await client.say(frames.Hello(1, resume=resume))
+            await client.told(Kind.PSNAP)
+            yield client
+
+
+@contextlib.asynccontextmanager
+async def serving(server: uvicorn.Server, listen: socket.socket) -> AsyncIterator[None]:
+    """A server that runs for as long as the block."""
+    task = asyncio.create_task(server._serve(sockets=[listen]))
+    while not server.started:
+        if task.done():
+            task.result()
+        await asyncio.sleep(0.005)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+def listen_unix(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = socket.socket(socket.AF_UNIX)
+    found.bind(str(path))
+    found.listen(64)
+    return found
+
+
+@contextlib.asynccontextmanager
+async def hub(folder: Path, *, web_app: Any = None, redis_url: str = "", **options: Any) -> AsyncIterator[Hub]:
+    """Web over a Unix socket, live on a free port."""
+    web = FakeWeb()
+    with socket.create_server(("127.0.0.1", 0)) as listen:
+        port = listen.getsockname()[1]
+        settings = Settings(
+            data=folder, port=port, live_token=TOKEN, redis_url=redis_url or f"unix://{folder}/nobody.sock"
+        )
+        inner = uvicorn.Server(
+            uvicorn.Config(web_app or web.app, log_level="warning", lifespan="off", ws="none", access_log=False)
+        )
+        outer = live.server(settings, timeout_graceful_shutdown=2, **options)
+        with listen_unix(settings.web_socket) as behind:
+            async with serving(inner, behind), serving(outer, listen):
+                node = _node(outer)
+                if web_app is None:
+                    while not node.follower.current:
+                        await asyncio.sleep(0.01)
+                yield Hub(web, port, node)
+
+
+def _node(server: uvicorn.Server) -> Node:
+    found = server.config.app
+    assert isinstance(found, Starlette)
+    node: Node = found.state.node
+    return node
