@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from importlib import import_module
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from hub.core.database import Database
 from hub.core.house import House
 from hub.core.keys import secret_file
 from hub.core.settings import Settings
+from hub.jobs import agent, starting
+from hub.jobs.house_port import HousePort
 from hub.ledger.keys import CheckpointKey
 from hub.people import embedded
 
@@ -91,3 +95,10 @@ def serve_web(settings: Settings, *, uds: Path | None = None, host: str | None =
         timeout_graceful_shutdown=5,
         forwarded_allow_ips="*" if uds is not None else "127.0.0.1",
     )
+
+
+def serve_agent(settings: Settings) -> None:
+    """Run the agent of this machine's jobs until SIGTERM."""
+    house = build(settings)
+    agent.serve(HousePort(house), starting.local(settings), f"{socket.gethostname()}:{os.getpid()}")
+    house.close()

@@ -1,0 +1,218 @@
+"""`collegium`: the operator's verbs, with the one command tree of every door mounted beside them.
+
+The verbs here run on the hub's own machine and read its settings; everything else goes through the API as from
+anywhere. Only this module knows both the hub and the bot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from bot import terminal
+from bot.cards import Reply
+from bot.commands import COMMANDS
+from bot.door import Door
+from bot.grammar import Noun, Verb
+from bot.problems import Problem, exit_code_of
+from hub.core.errors import HubError
+from hub.core.parent import die_with_parent
+from hub.core.settings import Settings, documented, load
+
+# Kept apart from COLLEGIUM_DATA, so that the client finds the same hub by the same words.
+data_option = click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of the hub.")
+
+
+@click.group("collegium", cls=Noun)
+def tree() -> None:
+    """Jobs, a signed notebook, versioned files and rooms for people who work together."""
+
+
+def operates(name: str, *options: Callable[[Any], Any]) -> Callable[[Callable[..., Reply | None]], click.Command]:
+    """Register an operator's verb; what the hub refuses is told as every other problem."""
+
+    def register(function: Callable[..., Reply | None]) -> click.Command:
+        def run(_door: Door, **arguments: Any) -> Reply:
+            try:
+                return function(**arguments) or Reply()
+            except HubError as error:
+                raise Problem(
+                    error.code,
+                    error.message,
+                    status=error.status,
+                    hint=error.hint,
+                    path=error.path or "",
+                    errors=error.errors,
+                    exit_code=exit_code_of(error.status),
+                ) from error
+
+        run.__doc__ = function.__doc__
+        command: Any = click.pass_obj(run)
+        for option in reversed(options):
+            command = option(command)
+        made: click.Command = click.command(name, cls=Verb, help=function.__doc__)(command)
+        tree.add_command(made)
+        return made
+
+    return register
+
+
+def settings_for(data: Path | None = None, **overrides: Any) -> Settings:
+    """The settings of this machine's hub."""
+    return load(os.environ, data=data, **overrides)
+
+
+@operates(
+    "up",
+    data_option,
+    click.option("--port", type=click.IntRange(0, 65535), help="Port on loopback; 0 takes any that is free."),
+    click.option("--demo", is_flag=True, help="Carry out the bundled analysis from submission to signed result."),
+    click.option("--verbose", is_flag=True, help="Show what the processes write, not only their log files."),
+)
+def up(data: Path | None, port: int | None, demo: bool, verbose: bool) -> Reply | None:
+    """Run a whole hub here: everything on loopback, all data in one folder.
+
+    It stays until Ctrl-C. Scripts wait for /readyz and use the token in DATA/operator.token.
+    """
+    from hub import up as processes
+
+    settings = settings_for(data, port=port)
+
+    async def when_ready(running: Settings) -> None:
+        _say(f"Collegium is up at {running.origin}, its data in {running.data.absolute()}. Ctrl-C stops it.")
+        if demo:
+            await asyncio.get_running_loop().run_in_executor(None, _demonstrate, running)
+
+    code = processes.up(settings, when_ready=when_ready, console=sys.stderr if verbose else None)
+    return Reply(exit_code=code)
+
+
+def _demonstrate(settings: Settings) -> None:
+    """The main job, by the commands a person would type, as the owner of this hub."""
+    from hub import app
+    from hub.demo import run
+
+    environ = {**os.environ, "COLLEGIUM_DATA": str(settings.data.absolute()), "COLLEGIUM_HUB": settings.origin}
+    environ["COLLEGIUM_TOKEN_FILE"] = str(settings.data.absolute() / "operator.token")
+
+    def invoke(words: Sequence[str], stdout: TextIO | None = None) -> int:
+        return terminal.receive(tree, list(words), environ=environ, stdout=stdout, here=run.FOLDER)
+
+    house = app.build(settings)
+    try:
+        run.carry_out(invoke, _say, lambda: run.proof_of_presence(house))
+    except run.NotCarriedOut as failed:
+        _say(f"The demonstration stopped at: {failed}. The hub goes on; `collegium up --demo` tries again.")
+    finally:
+        house.close()
+
+
+def _say(line: str) -> None:
+    click.echo(line)
+    sys.stdout.flush()
+
+
+@operates("web", click.option("--uds", type=click.Path(path_type=Path), help="Unix socket to listen on."))
+def web(uds: Path | None) -> None:
+    """Run one web process: actions, views and pages."""
+    from hub import app
+
+    app.serve_web(settings_for(), uds=uds)
+
+
+@operates("live")
+def live() -> None:
+    """Run the live process: every room's sockets, and on a laptop the front door."""
+    from hub.live import app as live_app
+
+    live_app.serve(settings_for())
+
+
+@operates("work")
+def work() -> None:
+    """Run one worker, with the dispatcher and the sequencer beside it."""
+    from hub import app
+    from hub.work import worker
+
+    house = app.build(settings_for())
+    worker.run(house)
+    house.close()
+
+
+@operates("agent")
+def agent() -> None:
+    """Run the agent that watches the jobs of this machine."""
+    from hub import app
+
+    app.serve_agent(settings_for())
+
+
+@operates("migrate", data_option)
+def migrate(data: Path | None) -> Reply:
+    """Bring the database to the schema of this version."""
+    from hub import app
+    from hub.core import migrations
+
+    house = app.prepare(settings_for(data))
+    revision = migrations.current(house.db)
+    house.close()
+    return Reply(sentence=f"The database is at revision {revision}.")
+
+
+@operates("step-up", data_option)
+def step_up(data: Path | None) -> Reply:
+    """Print a code that proves the owner of this hub is here, for `collegium window open`.
+
+    Who can read the data folder is taken for its owner: that is the trust model of a hub on one's own machine.
+    """
+    from hub import app
+    from hub.demo.run import proof_of_presence
+
+    house = app.build(settings_for(data))
+    try:
+        return Reply(sentence=proof_of_presence(house))
+    finally:
+        house.close()
+
+
+@operates("settings", data_option)
+def show_settings(data: Path | None) -> Reply:
+    """Print every setting, its value and what it means; secrets are masked."""
+    settings = settings_for(data)
+    lines = []
+    for variable, _default, sentence, is_secret in documented():
+        value = getattr(settings, variable.removeprefix("COLLEGIUM_").lower())
+        shown = ("set, not shown" if value else "not set") if is_secret else str(value)
+        lines.append(f"{variable}={shown}\n    {sentence}")
+    return Reply(body="\n".join(lines))
+
+
+for _command in COMMANDS:
+    tree.add_command(_command)
+
+# Processes of the house: they listen for signals themselves and end with their launcher.
+SERVING = {"web", "live", "work", "agent"}
+
+
+def main() -> None:
+    """The entry point."""
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in SERVING:
+        die_with_parent()
+    code = terminal.receive(tree, arguments)
+    sys.stdout.flush()
+    # A daemon thread that still blocks in a driver must not hold the exit up.
+    if threading.active_count() > 1 and arguments and arguments[0] in SERVING:
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
