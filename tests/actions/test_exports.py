@@ -133,36 +133,39 @@ def test_what_went_in_was_fixed_when_it_was_asked_for(house: House, ana: Actor, 
     assert made(house, ana, asked["export"])[1].read("figures/001-a.png") == b"then"
 
 
-@pytest.mark.parametrize("kind", ["eln", "ro_crate", "pdf", "folder"])
+NOT_THERE_YET: list[str] = ["eln", "ro_crate", "pdf", "folder"]
+
+
 def test_archives_that_are_not_there_yet_are_named_and_nothing_starts(
-    house: House, ana: Actor, perform: Perform, kind: str
+    house: House, ana: Actor, perform: Perform
 ) -> None:
     put_file(house, ana, "a.png", b"a")
-    with pytest.raises(Unavailable) as refused:
-        ask(perform, ana, export_type=kind)
-    assert refused.value.errors == (f"export_tool: {kind}",)
-    assert _list(house, ana) == []
+    for kind in NOT_THERE_YET:
+        with pytest.raises(Unavailable) as refused:
+            ask(perform, ana, export_type=kind)
+        assert refused.value.errors == (f"export_tool: {kind}",)
+        assert _list(house, ana) == []
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"export_type": "word"},
-        {"artifacts": "everything"},
-        {"artifacts": []},
-        {"artifacts": ["a.png", "missing.png"]},
-        {"artifacts": ["a.png"] * 1001},
-        {"artifacts": ["a" * 1025]},
-        {"artifacts": ["\x00"]},
-        {"provenance": "maybe"},
-        {"unknown": 1},
-    ],
-)
-def test_bad_exports_are_refused(house: House, ana: Actor, perform: Perform, params: dict[str, Any]) -> None:
+BAD: list[dict[str, Any]] = [
+    {"export_type": "word"},
+    {"artifacts": "everything"},
+    {"artifacts": []},
+    {"artifacts": ["a.png", "missing.png"]},
+    {"artifacts": ["a.png"] * 1001},
+    {"artifacts": ["a" * 1025]},
+    {"artifacts": ["\x00"]},
+    {"provenance": "maybe"},
+    {"unknown": 1},
+]
+
+
+def test_bad_exports_are_refused(house: House, ana: Actor, perform: Perform) -> None:
     put_file(house, ana, "a.png", b"a")
-    with pytest.raises(InvalidInput):
-        ask(perform, ana, **params)
-    assert _list(house, ana) == []
+    for params in BAD:
+        with pytest.raises(InvalidInput):
+            ask(perform, ana, **params)
+        assert _list(house, ana) == []
 
 
 def test_an_empty_session_has_nothing_to_export(ana: Actor, perform: Perform) -> None:
