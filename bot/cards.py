@@ -107,7 +107,7 @@ class Secret(msgspec.Struct, frozen=True):
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What a command answers."""
 
-    sentence: str
+    sentence: str = ""
     title: str = ""
     session: str = ""
     state: State | None = None

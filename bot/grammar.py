@@ -153,12 +153,13 @@ def carry_out(tree: click.Group, words: Sequence[str], door: Door | None, name: 
     except click.exceptions.NoArgsIsHelpError as error:
         return _help_reply(error.ctx.get_help() if error.ctx else error.format_message(), exit_code=USAGE)
     except click.exceptions.Exit as asked_to_leave:
-        return Reply(sentence="", exit_code=asked_to_leave.exit_code)
+        return Reply(exit_code=asked_to_leave.exit_code)
     except click.UsageError as error:
         raise _problem(error) from error
     except click.Abort as error:
         raise KeyboardInterrupt from error
-    return answer if isinstance(answer, Reply) else Reply(sentence="")
+    # A verb that keeps a process busy and says nothing at its end returns nothing.
+    return answer if isinstance(answer, Reply) else Reply()
 
 
 def _help_reply(text: str, exit_code: int = 0) -> Reply:

@@ -11,7 +11,7 @@ import msgspec
 ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "OUT_OF_MEMORY", "CANCELLED", "NODE_FAILED", "UNKNOWN_OUTCOME")
 
 
-class View(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class View(msgspec.Struct, frozen=True, kw_only=True):
     """A part of an answer."""
 
 

@@ -28,6 +28,7 @@ from bot.text import printable, safe_for_terminal
 
 _POLL_SECONDS = 1.0
 _DRAW_SECONDS = 0.2
+_SILENCE_SECONDS = 60.0
 _EVENTS_WAIT_SECONDS = 20.0
 _FETCH_ATTEMPTS = 6
 
@@ -78,6 +79,7 @@ def _follow_job(live: JobLive, door: Door, screen: Screen) -> int:
     """The job's card until it ends, with its log above it when asked for."""
     log = _LogReader(door, live) if live.log else None
     asked_at = -_POLL_SECONDS
+    watch = _Watch(door, live.job)
     job: Job | None = None
     try:
         while True:
@@ -85,7 +87,7 @@ def _follow_job(live: JobLive, door: Door, screen: Screen) -> int:
                 for text in log.lines():
                     screen.above(text)
             if time.monotonic() - asked_at >= _POLL_SECONDS:
-                job, asked_at = _job_or_last(door, live.job, job), time.monotonic()
+                job, asked_at = watch.look(), time.monotonic()
                 if not job.is_over:
                     screen.update(job_card(job, door, tail=log.tail if log else ""), door.now())
             if job is not None and job.is_over and (log is None or log.is_done):
@@ -104,10 +106,9 @@ def _follow_job(live: JobLive, door: Door, screen: Screen) -> int:
 def ended_job(reply: Reply, door: Door) -> tuple[Job, int]:
     """The job of a live part when it has ended, without a word until then."""
     assert isinstance(reply.live, JobLive)
-    job = _job_or_last(door, reply.live.job, None)
-    while not job.is_over:
+    watch = _Watch(door, reply.live.job)
+    while not (job := watch.look()).is_over:
         door.hub.pause(_POLL_SECONDS)
-        job = _job_or_last(door, reply.live.job, job)
     return job, _exit_code(job)
 
 
@@ -115,14 +116,22 @@ def _exit_code(job: Job) -> int:
     return 0 if job.is_success else OTHER
 
 
-def _job_or_last(door: Door, ref: str, last: Job | None) -> Job:
-    """The job now; while the hub restarts, what was known of it."""
-    try:
-        return door.hub.job(ref)
-    except NoAnswer:
-        if last is None:
-            raise
-        return last
+class _Watch:
+    """A job looked at again and again. While the hub restarts, what was known of the job stands; not for ever."""
+
+    def __init__(self, door: Door, ref: str) -> None:
+        self._door, self._ref = door, ref
+        self._answered_at = time.monotonic()
+        self.job: Job | None = None
+
+    def look(self) -> Job:
+        try:
+            self.job = self._door.hub.job(self._ref)
+            self._answered_at = time.monotonic()
+        except NoAnswer:
+            if self.job is None or time.monotonic() - self._answered_at > _SILENCE_SECONDS:
+                raise
+        return self.job
 
 
 class _LogReader:

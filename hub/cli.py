@@ -7,24 +7,31 @@ anywhere. Only this module knows both the hub and the bot.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+import msgspec
 
 from bot import terminal
-from bot.cards import Reply
+from bot.cards import Reply, Row, Table
 from bot.commands import COMMANDS
 from bot.door import Door
-from bot.grammar import Noun, Verb
-from bot.problems import Problem, exit_code_of
-from hub.core.errors import HubError
+from bot.faces.ledger import ledger_card
+from bot.grammar import Noun, Verb, session_option
+from bot.hub_views import LedgerVerification
+from bot.problems import UNAVAILABLE, Problem, exit_code_of
+from hub.core.errors import HubError, InvalidInput, NotFound
 from hub.core.parent import die_with_parent
 from hub.core.settings import Settings, documented, load
+
+if TYPE_CHECKING:
+    from hub.doctor import Part
 
 # Kept apart from COLLEGIUM_DATA, so that the client finds the same hub by the same words.
 data_option = click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of the hub.")
@@ -88,10 +95,33 @@ def up(data: Path | None, port: int | None, demo: bool, verbose: bool) -> Reply 
     async def when_ready(running: Settings) -> None:
         _say(f"Collegium is up at {running.origin}, its data in {running.data.absolute()}. Ctrl-C stops it.")
         if demo:
-            await asyncio.get_running_loop().run_in_executor(None, _demonstrate, running)
+            await _in_daemon(_demonstrate, running)
 
     code = processes.up(settings, when_ready=when_ready, console=sys.stderr if verbose else None)
     return Reply(exit_code=code)
+
+
+async def _in_daemon(work: Callable[[Settings], None], settings: Settings) -> None:
+    """Like `to_thread`, in a thread nobody waits for: Ctrl-C in the middle of it ends the hub at once."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[BaseException | None] = loop.create_future()
+
+    def told(fault: BaseException | None) -> None:
+        if not over.done():
+            over.set_result(fault)
+
+    def run() -> None:
+        fault: BaseException | None = None
+        try:
+            work(settings)
+        except BaseException as error:
+            fault = error  # A thread has nobody to raise to: whoever awaits it is told.
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the hub went first
+            loop.call_soon_threadsafe(told, fault)
+
+    threading.Thread(target=run, daemon=True, name="demonstration").start()
+    if (fault := await over) is not None:
+        raise fault
 
 
 def _demonstrate(settings: Settings) -> None:
@@ -194,8 +224,70 @@ def show_settings(data: Path | None) -> Reply:
     return Reply(body="\n".join(lines))
 
 
+@operates("doctor", data_option)
+def examine(data: Path | None) -> Reply:
+    """Say what this machine offers a hub, what is missing, and what that means."""
+    from hub import doctor
+
+    found = doctor.examine(settings_for(data))
+    missing = [part.name for part in found if part.is_needed and not part.holds]
+    return Reply(
+        sentence=f"Missing: {', '.join(missing)}." if missing else "All that a hub needs is here.",
+        table=Table(("", "part", "found"), tuple(Row(*_told(part)) for part in found)),
+        exit_code=UNAVAILABLE if missing else 0,
+        data=found,
+    )
+
+
+def _told(part: Part) -> tuple[tuple[str, str, str], str]:
+    """A part as cells and as a sentence."""
+    word = "there" if part.holds else "missing" if part.is_needed else "not there"
+    return ({"there": "✓", "missing": "✗"}.get(word, "○"), part.name, part.words), f"{part.name}: {word}. {part.words}"
+
+
+@operates(
+    "verify",
+    click.argument("which", metavar="[ENTRY]", required=False),
+    session_option,
+    click.option("--offline", is_flag=True, help="Read the ledger in the data folder itself; no hub need run."),
+    data_option,
+)
+def verify(which: str | None, session: str | None, offline: bool, data: Path | None) -> Reply:
+    """Check the whole hub's ledger, or the signatures and attachments of one ENTRY.
+
+    The exit code is 0 only when everything holds.
+    """
+    if offline:
+        if which is not None:
+            raise InvalidInput("--offline checks the whole ledger; to check an entry, ask a running hub")
+        return _verify_folder(settings_for(data))
+    found: Reply = click.get_current_context().invoke(_verify_by_asking, which=which, session=session)
+    return found
+
+
+def _verify_folder(settings: Settings) -> Reply:
+    from hub import app
+    from hub.ledger import verification
+    from hub.ledger.keys import CheckpointKey
+
+    if not settings.database_url and not Path(settings.database.removeprefix("sqlite:///")).exists():
+        raise NotFound(f"there is no hub in {settings.data}", code="no_hub", hint="--data names another folder")
+    house = app.build(settings)
+    try:
+        key = house.port(CheckpointKey)
+        with house.db.read() as conn:
+            found = verification.verify(conn, key.origin, key.public)
+    finally:
+        house.close()
+    return ledger_card(msgspec.convert(msgspec.to_builtins(found), LedgerVerification))
+
+
 for _command in COMMANDS:
-    tree.add_command(_command)
+    # What asks a running hub to verify itself is reached through the verb above, which can also read the folder.
+    if _command.name == "verify":
+        _verify_by_asking = _command
+    else:
+        tree.add_command(_command)
 
 # Processes of the house: they listen for signals themselves and end with their launcher.
 SERVING = {"web", "live", "work", "agent"}

