@@ -35,6 +35,7 @@ class FakeWeb:
         self.events: list[dict[str, Any]] = []
         self.reset()
         routes = [
+            Route("/api/tickets", self._ticket, methods=["POST"]),
             Route("/api/live/redeem", self._redeem, methods=["POST"]),
             Route("/api/live/recheck", self._recheck, methods=["POST"]),
             Route("/api/live/messages", self._messages, methods=["POST"]),
@@ -108,6 +109,12 @@ class FakeWeb:
         if request.headers.get("authorization") != f"Bearer {TOKEN}":
             return _problem(401, "not_signed_in")
         return None
+
+    async def _ticket(self, request: Request) -> Response:
+        who = (await request.json())["session"]
+        if who not in self.roles:
+            return _problem(403, "not_allowed")
+        return JSONResponse({"ticket": self.ticket(who, *self.roles[who])})
 
     async def _redeem(self, request: Request) -> Response:
         if (refusal := self._refusal(request)) is not None:
@@ -210,10 +217,11 @@ class Client:
 class Hub:
     """The running pair."""
 
-    def __init__(self, web: FakeWeb, port: int, node: Node) -> None:
+    def __init__(self, web: FakeWeb, port: int, node: Node, web_socket: Path) -> None:
         self.web = web
         self.port = port
         self.node = node
+        self.web_socket = web_socket
 
     @property
     def origin(self) -> str:
@@ -288,7 +296,7 @@ async def hub(folder: Path, *, web_app: Any = None, redis_url: str = "", **optio
                 if web_app is None:
                     while not node.follower.current:
                         await asyncio.sleep(0.01)
-                yield Hub(web, port, node)
+                yield Hub(web, port, node, settings.web_socket)
 
 
 def _node(server: uvicorn.Server) -> Node:
