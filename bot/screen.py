@@ -84,7 +84,7 @@ class Screen:
     def above(self, text: str) -> None:
         """Lines of a log, above whatever is alive on the screen."""
         if self.is_plain:
-            self._stdout.write(printable_lines(text))
+            self._stdout.write(printable_lines(text) + "\n")
             self._stdout.flush()
         else:
             self._out.print(Text.from_ansi(text), soft_wrap=True)

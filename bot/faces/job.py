@@ -80,7 +80,8 @@ def _job_sentence(one: Job, now: datetime) -> str:
     else:
         parts[0] += f" on {one.backend}" if one.backend and one.started_at else ""
         if one.progress is not None:
-            parts += [words.percent(one.progress.fraction), one.progress.said]
+            is_said = "%" in one.progress.said
+            parts += [*([] if is_said else [words.percent(one.progress.fraction)]), one.progress.said]
         elif not one.started_at:
             parts.append(one.reason.rstrip("."))
     return ", ".join(part for part in parts if part)
