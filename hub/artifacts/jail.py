@@ -78,7 +78,7 @@ def which_jail() -> Jail:
     """
     if _remembered and (_remembered[0][0] != "limits" or time.monotonic() < _remembered[0][1]):
         return _remembered[0][0]
-    found = next((jail for jail in JAILS if _holds(jail)), "limits")
+    found: Jail = next((jail for jail in JAILS if _holds(jail)), "limits")
     _remembered[:] = [(found, time.monotonic() + _TRY_AGAIN_SECONDS)]
     return found
 
