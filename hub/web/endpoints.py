@@ -142,8 +142,9 @@ def asks(answer: Callable[[House, Actor, Any], Any]) -> Endpoint:
 async def do(request: Request) -> Response:
     """POST /do: the door for HTML forms, on the same actions.
 
-    Fields are those of the action; a dot descends (`entry.title`), `[]` makes a list (`artifacts[]`), an empty field is
-    one not given. `next` is where the browser goes, with `{name}` filled in from the result.
+    Fields are those of the action; a dot descends (`entry.title`, `participants.0.email`), `[]` makes a list, `[,]` one
+    whose items stand between commas (`artifacts[,]`), an empty field is one not given. `next` is where the browser
+    goes, with `{name}` filled in from the result.
     """
     actor = await actor_of(request, anonymous=True)
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
@@ -211,8 +212,8 @@ def local_path(onward: str, result: dict[str, Any] | None = None) -> str:
 def _envelope(pairs: list[tuple[str, str]]) -> dict[str, Any]:
     envelope: dict[str, Any] = {}
     for name, value in pairs:
-        many = name.endswith("[]")
-        *path, last = name.removesuffix("[]").split(".")
+        many = name.endswith(("[]", "[,]"))
+        *path, last = name.removesuffix("[]").removesuffix("[,]").split(".")
         if len(path) > 4:
             raise InvalidInput("the field's name is nested too deeply", path=name[:100])
         if value == "" and not many:
@@ -226,13 +227,21 @@ def _envelope(pairs: list[tuple[str, str]]) -> dict[str, Any]:
             found = place.setdefault(last, [])
             if not isinstance(found, list):
                 raise InvalidInput("the field's name contradicts another", path=name[:100])
-            if value != "":
-                found.append(value.replace("\r\n", "\n"))
+            parts = [part.strip() for part in value.split(",")] if name.endswith("[,]") else [value]
+            found.extend(part.replace("\r\n", "\n") for part in parts if part)
         elif last in place:
             raise InvalidInput("the field is given twice", path=name[:100])
         else:
             place[last] = value.replace("\r\n", "\n")
-    return envelope
+    return {name: _numbered(value) for name, value in envelope.items()}
+
+
+def _numbered(value: Any) -> Any:
+    """Fields named 0, 1, 2 and so on are the items of a list."""
+    if not isinstance(value, dict):
+        return value
+    inner = {name: _numbered(each) for name, each in value.items()}
+    return list(inner.values()) if inner and list(inner) == [str(n) for n in range(len(inner))] else inner
 
 
 async def healthz(request: Request) -> Response:

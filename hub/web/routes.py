@@ -15,6 +15,7 @@ from hub.artifacts import views as artifacts
 from hub.core import limits
 from hub.core.context import Scope
 from hub.core.errors import InvalidInput
+from hub.exports import views as exports
 from hub.jobs import views as jobs
 from hub.ledger import checkpoints
 from hub.ledger.keys import CheckpointKey
@@ -22,6 +23,7 @@ from hub.ledger.verification import verify
 from hub.notebook import keys, proofs, windows
 from hub.notebook import views as notebook
 from hub.notebook.statement import Meaning
+from hub.orchestrator import views as experiments
 from hub.people import views as people
 from hub.rooms import views as rooms
 from hub.sessions import views as sessions
@@ -152,13 +154,17 @@ VIEWS: list[View] = [
         "limit",
     ),
     *_of_session(lambda s, ref, q: artifacts.backup_policy(s, ref), "/backup-policy", "The session's backup policy"),
-    *_of_session(lambda s, ref, q: sessions.session(s, ref), "", "One session"),
     View(
         "/api/jobs",
         lambda s, q: jobs.job_list(s, q.get("session"), q.get("cursor"), q.get("state", "")),
         "Jobs you may see",
         ("session", "cursor", "state"),
     ),
+    *_of_session(lambda s, ref, q: exports.session_exports(s, ref), "/exports", "The session's exports"),
+    *_of_session(lambda s, ref, q: experiments.session_experiments(s, ref), "/experiments", "Its experiments"),
+    *_of_session(lambda s, ref, q: sessions.session(s, ref), "", "One session"),
+    View("/api/exports/{ref}", lambda s, q: exports.export(s, q["ref"]), "One export"),
+    View("/api/experiments/{ref}", lambda s, q: experiments.experiment(s, q["ref"]), "One experiment"),
     View("/api/workflows/{ref}", workflow, "A workflow and its steps"),
     View("/api/jobs/{ref:path}", lambda s, q: jobs.job(s, q["ref"]), "One job"),
     View(
@@ -212,6 +218,7 @@ PAGES: list[PageRoute] = [
     PageRoute("/s/{owner}/{name}/files", files_page.show),
     PageRoute("/s/{owner}/{name}/jobs", jobs_page.show),
     PageRoute("/s/{owner}/{name}/people", people_page.show),
+    PageRoute("/jobs", jobs_page.everywhere),
     PageRoute("/jobs/{ref:path}", job_page.show),
     PageRoute("/entries/{ref:path}", entry_page.show),
     PageRoute("/artifacts/{ref:path}", artifact_page.show),

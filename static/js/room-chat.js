@@ -5,8 +5,8 @@ import { initials, tone } from "./words.js";
 
 export class Chat {
   /** `send(text, clientId)` resolves when the message is kept, and rejects with a reason people can read. */
-  constructor({ list, scroll, form, me, send }) {
-    Object.assign(this, { list, scroll, form, me, send });
+  constructor({ list, scroll, form, me, name, send }) {
+    Object.assign(this, { list, scroll, form, me, name, send });
     this.known = new Set([...list.querySelectorAll("[data-sequence]")].map((line) => Number(line.dataset.sequence)));
     this.waiting = new Map();
     this.toEnd();

@@ -266,7 +266,6 @@ def _sheet(entry: EntryView) -> Sheet:
         heading=f"Version {entry.newest + 1}",
         button=f"Save version {entry.newest + 1}",
         session=entry.session,
-        next=f"/entries/{entry.id}",
         entry_id=entry.id,
         base_version=entry.newest,
         title=entry.title,

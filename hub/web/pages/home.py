@@ -8,14 +8,14 @@ import msgspec
 import sqlalchemy as sa
 
 from hub.artifacts import views as artifacts
-from hub.core.context import Scope
+from hub.core.context import ANYONE, Scope
 from hub.jobs import rules
 from hub.jobs import views as jobs
 from hub.jobs.tables import jobs as jobs_table
 from hub.notebook import views as notebook
 from hub.sessions import views as sessions
 from hub.sessions.views import SessionView
-from hub.web.pages import frames, pictures, render, words
+from hub.web.pages import frames, pictures, render, signin, words
 from hub.web.pages import jobs as jobs_page
 from hub.web.pages.faces import Act, Card, Need, State, Way
 
@@ -43,6 +43,8 @@ class Backend(msgspec.Struct, frozen=True):
 
 def show(scope: Scope, params: dict[str, str]) -> str:
     """GET /"""
+    if scope.actor is ANYONE:
+        return signin.ask(scope, params)
     mine = sessions.mine(scope)
     rows = jobs.job_list(scope).jobs
     own = [row for row in rows if row.submitted_by.id == scope.actor.id]

@@ -31,7 +31,6 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
     heading: str
     button: str
     session: str
-    next: str
     entry_id: str = ""
     base_version: int = 0
     title: str = ""
@@ -57,7 +56,7 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         older=f"{here}?cursor={page.cursor}" if page.cursor else "",
         may_write=may_write,
         ways=_ways(may_write),
-        form=Sheet(heading="Write an entry", button="Save entry", session=session.id, next=here),
+        form=Sheet(heading="Write an entry", button="Save entry", session=session.id),
     )
 
 
