@@ -1,5 +1,6 @@
 """What a command is given: the hub, the files that came with it, and the session that is meant."""
 
+import re
 import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,6 +11,9 @@ from bot.hub_views import Me
 from bot.problems import INVALID, NOT_FOUND, Problem, usage
 from bot.text import lines_joined
 from bot.uploads import NoUploads, Uploads
+
+# A job or an entry without its session, as people say it.
+_NUMBER = re.compile(r"(?:(?:job|note|entry|n)\s*)?#?(?P<number>[1-9]\d{0,8})", re.IGNORECASE | re.ASCII)
 
 Remember = Callable[[str | None], str]
 
@@ -77,12 +81,12 @@ class Door:
         return own
 
     def ref(self, given: str, session: str | None = None) -> str:
-        """What `12` or `#12` means here, so that the hub need not guess the session: `ana/hcl#12`."""
-        number = given.removeprefix("#")
-        if not number.isdigit():
+        """What `12`, `#12`, `n3` or `job 12` means here, so that the hub need not guess the session: `ana/hcl#12`."""
+        said = _NUMBER.fullmatch(given.strip())
+        if said is None:
             return given
         place = self.session(session)
-        return f"{place}#{number}" if place else number
+        return f"{place}#{said['number']}" if place else said["number"]
 
     def key(self) -> str:
         """The idempotency key of the next action: derived from the platform's event where there is one."""

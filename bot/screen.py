@@ -34,7 +34,7 @@ class Screen:
         self._out = Console(file=stdout, highlight=False, markup=False, emoji=False)
         self._err = Console(file=stderr, highlight=False, markup=False, emoji=False)
         self._live: Live | None = None
-        self._last_line = ""
+        self._last_news: object = None
 
     @property
     def is_plain(self) -> bool:
@@ -69,11 +69,11 @@ class Screen:
         self._err.print(shown)
 
     def update(self, reply: Reply, at: datetime) -> None:
-        """Show a later state: the card redrawn in place, or one line, when it says something new."""
+        """Show a later state: the card redrawn in place, or one line, when it says something worth a line."""
         if not self.is_plain:
             self._redraw(self._out, terminal_rich.card(reply))
-        elif reply.sentence != self._last_line:
-            self._last_line = reply.sentence
+        elif (news := terminal_plain.news(reply)) != self._last_news:
+            self._last_news = news
             self.lines([terminal_plain.event(reply, at)])
 
     def progress(self, shown: RenderableType) -> None:

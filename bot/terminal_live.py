@@ -89,7 +89,9 @@ def _follow_job(live: JobLive, door: Door, screen: Screen) -> int:
             if time.monotonic() - asked_at >= _POLL_SECONDS:
                 job, asked_at = watch.look(), time.monotonic()
                 if not job.is_over:
-                    screen.update(job_card(job, door, tail=log.tail if log else ""), door.now())
+                    screen.update(
+                        _moving(job_card(job, door, tail=log.tail if log else ""), log is not None), door.now()
+                    )
             if job is not None and job.is_over and (log is None or log.is_done):
                 break
             time.sleep(_DRAW_SECONDS)
@@ -101,6 +103,11 @@ def _follow_job(live: JobLive, door: Door, screen: Screen) -> int:
     screen.update(job_card(job, door), door.now())
     screen.settle()
     return _exit_code(job)
+
+
+def _moving(card: Reply, beside_log: bool) -> Reply:
+    """A card that is redrawn below a log keeps to what changes."""
+    return msgspec.structs.replace(card, fields=(), next=(), url="") if beside_log else card
 
 
 def ended_job(reply: Reply, door: Door) -> tuple[Job, int]:

@@ -16,6 +16,8 @@ def lines(reply: Reply) -> Iterator[str]:
     for field in reply.fields:
         yield f"{printable(field.name)}: {printable(field.value)}"
     if reply.body:
+        if not reply.is_text:
+            yield ""
         yield from printable_lines(reply.body).rstrip("\n").split("\n")
     if reply.table is not None:
         yield from (printable(row.sentence) for row in reply.table.rows)
@@ -32,6 +34,13 @@ def lines(reply: Reply) -> Iterator[str]:
 def event(reply: Reply, at: datetime) -> str:
     """One event as one line with its time, for what changes while one watches."""
     return f"{words.moment(at, at)} {printable(reply.sentence)}"
+
+
+def news(reply: Reply) -> object:
+    """What must have changed for a reply to be worth another line: its state, or a tenth of its way."""
+    if reply.progress is None or reply.progress.fraction is None:
+        return reply.state, reply.sentence if reply.state is None or reply.state.tone != "run" else ""
+    return reply.state, int(reply.progress.fraction * 10)
 
 
 def problem_lines(problem: Problem) -> Iterator[str]:

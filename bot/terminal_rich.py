@@ -33,7 +33,7 @@ def card(reply: Reply, call: str = "collegium ") -> RenderableType:
         parts += ["", Padding(_facts(reply), _INDENT)]
     if reply.body:
         parts += ["", Padding(Text(printable_lines(reply.body).rstrip()), _INDENT)]
-    if reply.table is not None:
+    if reply.table is not None and reply.table.rows:
         parts += [_list(reply.table)]
     if reply.secret is not None:
         parts += ["", Padding(_secret(reply), _INDENT)]
@@ -67,13 +67,14 @@ def problem(told: Problem) -> RenderableType:
 
 
 def _head(reply: Reply) -> RenderableType:
-    if not reply.title:
-        return Text(printable(reply.sentence))
     head = Text(printable(reply.title), style="bold")
-    if reply.state is not None:
-        head.append("   ").append_text(state(reply.state))
-    if reply.session:
-        head.append("   ").append(printable(reply.session), style="not bold dim")
+    for part in (
+        state(reply.state) if reply.state is not None else None,
+        Text(printable(reply.session), style="dim") if reply.session and reply.title else None,
+        Text(printable(reply.sentence)) if not reply.title else None,
+    ):
+        if part is not None:
+            head.append("   " if head else "").append_text(part)
     return head
 
 
@@ -101,8 +102,9 @@ def _facts(reply: Reply) -> RenderableType:
 
 def _list(table: Table) -> RenderableType:
     grid = Grid(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    for column in table.columns:
-        grid.add_column(column, overflow="fold")
+    for column, cells in zip(table.columns, zip(*(row.cells for row in table.rows), strict=True), strict=False):
+        # An id or a digest is copied whole or not at all; what has spaces can be wrapped at one of them.
+        grid.add_column(column, overflow="fold", no_wrap=not any(" " in cell for cell in cells))
     for row in table.rows:
         grid.add_row(*(Text(printable(cell)) for cell in row.cells))
     below: list[RenderableType] = [Text(printable(table.more), style="dim")] if table.more else []

@@ -84,9 +84,8 @@ def verification_card(one: EntryVerification) -> Reply:
         rows.append(Row(_mark(signed.signature.valid, who, signed.signature.words), f"{who}: {signed.signature.words}"))
     return Reply(
         sentence=f"{one.name}, version {one.version}: {one.words}",
-        title=f"{one.name} · version {one.version}",
         state=_HOLDS if one.valid else _BROKEN,
-        fields=fields(result=one.words, sha256=one.digest),
+        fields=fields(sha256=one.digest),
         table=Table(("", "what", "found"), tuple(rows)),
         exit_code=0 if one.valid else OTHER,
         data=one,

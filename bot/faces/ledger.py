@@ -12,10 +12,8 @@ def ledger_card(one: LedgerVerification) -> Reply:
     said = f"The ledger holds: {count}." if one.holds else f"The ledger does not hold: {one.fault}."
     return Reply(
         sentence=said,
-        title="Ledger",
         state=State("Holds", "✓", "ok") if one.holds else State("Does not hold", "✗", "bad"),
         fields=fields(
-            result=said,
             erased_bodies=one.erased or None,
             checkpoints=one.checkpoints,
             root=one.root,

@@ -7,13 +7,15 @@ import click
 from bot.cards import Next, Reply, Table
 from bot.door import Door
 from bot.faces.entry import entry_card, entry_row, written_card
+from bot.faces.who import session_of
 from bot.grammar import Noun, session_option
-from bot.hub_views import WrittenEntry
-from bot.problems import usage
+from bot.hub_views import Entry, WrittenEntry
+from bot.problems import NOT_FOUND, Problem, nearest, usage
 from bot.text import lines_joined
 from bot.verbs.files import in_session
 from bot.words import counted
 
+_TEXT_FILES = (".md", ".markdown", ".txt")
 MEANINGS = ("author", "reviewed", "witnessed", "rejected")
 
 
@@ -23,7 +25,7 @@ def note() -> None:
 
 
 @note.command("post")
-@click.argument("title", metavar="TITLE|FILE.md")
+@click.argument("title", metavar="TITLE|FILE.md", required=False)
 @click.option("--text", help="The entry, in Markdown; `-` reads standard input.")
 @click.option(
     "-a",
@@ -38,12 +40,12 @@ def note() -> None:
 )
 @click.option("--conclusions", help="What follows from it.")
 @click.option("--sign", metavar="KEY", help="Sign it at once with this key of yours.")
-@click.option("--entry", "which", metavar="ENTRY", help="Save a new version of this entry instead.")
+@click.option("--entry", "which", metavar="ENTRY", help="Save a new version of this entry; what is not given stays.")
 @session_option
 @click.pass_obj
 def post_note(
     door: Door,
-    title: str,
+    title: str | None,
     text: str | None,
     attached: tuple[str, ...],
     tools: tuple[str, ...],
@@ -53,22 +55,23 @@ def post_note(
     session: str | None,
 ) -> Reply:
     """Write an entry called TITLE; a Markdown file here is taken with its first heading as the title."""
-    place = door.session(session)
-    title, content = _title_and_text(door, title, text)
-    entry = {
-        "title": title,
-        "content": content,
-        "tools_used": tools or None,
-        "artifacts": [in_session(door, one, place) for one in attached] or None,
-        "conclusions": conclusions,
-    }
     before = None if which is None else door.hub.entry(door.ref(which, session))
+    place = door.session(session) if before is None else session_of(before.name)
+    title, text = _title_and_text(door, title, text, before)
+    kept = before or Entry(id="", name="", number=0)
     saved = door.hub.act(
         "lab_notebook",
         WrittenEntry,
         idempotency_key=door.key(),
-        session_id=place if before is None else None,
-        entry={key: value for key, value in entry.items() if value is not None},
+        session_id=place,
+        entry={
+            "title": title,
+            "content": text,
+            "tools_used": tools or kept.tools_used,
+            "artifacts": [in_session(door, one, place) for one in attached]
+            or [attachment.name for attachment in kept.attachments],
+            "conclusions": kept.conclusions if conclusions is None else conclusions,
+        },
         entry_id=before.id if before else None,
         base_version=before.version if before else None,
         signature=sign,
@@ -76,19 +79,36 @@ def post_note(
     return written_card(saved)
 
 
-def _title_and_text(door: Door, title: str, text: str | None) -> tuple[str, str]:
+def _title_and_text(door: Door, title: str | None, text: str | None, before: Entry | None) -> tuple[str, str]:
+    """What is given, else what a file of that name says, else what the version before says."""
     if text is not None:
-        return title, lines_joined(door.standard_input() if text == "-" else text)
-    written = door.read(title) if title.endswith((".md", ".markdown", ".txt")) else None
-    if written is None:
+        text = lines_joined(door.standard_input() if text == "-" else text)
+    elif title is not None and title.endswith(_TEXT_FILES):
+        title, text = _from_file(door, title)
+    title = before.title if title is None and before else title
+    text = before.content if text is None and before else text
+    if title is None or text is None:
         raise usage(
-            "An entry needs a text.",
-            hint=f"--text TEXT, --text - for standard input, or a Markdown file that is here (“{title}” is none).",
+            "An entry needs a title and a text.",
+            hint="note post TITLE --text TEXT, --text - for standard input, or note post FILE.md",
+        )
+    return title, text
+
+
+def _from_file(door: Door, name: str) -> tuple[str, str]:
+    written = door.read(name)
+    if written is None:
+        meant = nearest(name, door.uploads.names())
+        raise Problem(
+            "no_such_file",
+            f"There is no file {name} here.",
+            fix=f"note post {meant}" if meant else "",
+            exit_code=NOT_FOUND,
         )
     first, _, rest = written.lstrip("\n").partition("\n")
     if first.startswith("# "):
         return first[2:].strip(), rest.lstrip("\n")
-    return PurePath(title).stem.replace("_", " "), written
+    return PurePath(name).stem.replace("_", " "), written
 
 
 @note.command("show")
