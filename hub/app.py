@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hub.artifacts.blobs import BlobStore
 from hub.artifacts.disk import DiskBlobs
-from hub.core import migrations
+from hub.core import logs, migrations
 from hub.core.bus import Bus, RedisBus
 from hub.core.clock import Clock, SystemClock
 from hub.core.database import Database
@@ -52,6 +52,7 @@ def build(
 ) -> House:
     """The hub that these settings describe; tests bring a clock, a bus or a database of their own."""
     register_features()
+    logs.configure(settings)
     data = settings.data.absolute()
     house = House(
         settings=settings,

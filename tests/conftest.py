@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,24 @@ def bus() -> MemoryBus:
     return MemoryBus()
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with all tables, to be copied: making them takes longer than most tests."""
+    app.register_features()
+    path = tmp_path_factory.mktemp("empty") / "hub.sqlite3"
+    db = Database(f"sqlite:///{path}")
+    metadata.create_all(db.write_engine)
+    db.close()
+    return path
+
+
 @pytest.fixture
-def house(tmp_path: Path, clock: FrozenClock, bus: MemoryBus) -> Iterator[House]:
+def house(tmp_path: Path, clock: FrozenClock, bus: MemoryBus, empty_database: Path) -> Iterator[House]:
     """A hub on SQLite in a folder of its own, with a memory bus and a clock that stands still."""
     settings = Settings(data=tmp_path / "data", port=8400, public_url="http://hub.test")
+    settings.data.mkdir()
+    shutil.copyfile(empty_database, settings.data / "hub.sqlite3")
     house = app.build(settings, clock=clock, bus=bus)
-    metadata.create_all(house.db.write_engine)
     yield house
     house.close()
 

@@ -111,8 +111,13 @@ Decision = Allowed | Refused
 
 def decide(actor: Standing, permission: str, visibility: Visibility | None) -> Decision:
     """Whether `actor` may do `permission` to an object of this visibility (None: to the hub itself)."""
-    if actor.scopes is not None and permission not in actor.scopes:
-        return Refused(f"the token's scopes do not include {permission}", known=visibility is None)
+    decision = _by_role(actor, permission, visibility)
+    if isinstance(decision, Allowed) and actor.scopes is not None and permission not in actor.scopes:
+        return Refused(f"the token's scopes do not include {permission}", known=True)
+    return decision
+
+
+def _by_role(actor: Standing, permission: str, visibility: Visibility | None) -> Decision:
     if visibility is None:
         if permission in HUB_PERMISSIONS[actor.hub_role]:
             return Allowed(f"every {actor.hub_role} may {permission}")
@@ -120,10 +125,10 @@ def decide(actor: Standing, permission: str, visibility: Visibility | None) -> D
     if visibility == "private" and not actor.is_owner:
         return Refused("it is private to somebody else", known=False)
     if actor.session_role is None:
-        if visibility == "hub" and permission in _READ and actor.hub_role != "guest" and not actor.by_link:
+        is_open = visibility == "hub" and actor.hub_role != "guest" and not actor.by_link
+        if is_open and permission in _READ:
             return Allowed("it is open to every member of this hub")
-        known = visibility == "hub" and actor.hub_role != "guest" and not actor.by_link
-        return Refused("no role in its session", known=known)
+        return Refused("no role in its session", known=is_open)
     if actor.by_link and permission in NOT_BY_LINK:
         return Refused(f"who comes by a link may not {permission}; sign in to do so", known=True)
     if permission in SESSION_PERMISSIONS[actor.session_role]:
