@@ -8,6 +8,8 @@ import io
 import os
 import random
 import secrets
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,41 @@ from hub.artifacts.frames import FRAME_BYTES
 from hub.core.errors import HubError, InvalidInput, NotFound, TamperDetected, TooLarge, Unavailable
 
 HERE, THERE = "ses_here", "ses_there"
+
+# A file system of 4 MiB of its own, in namespaces that vanish with the process.
+FULL = """
+import secrets, sys
+from pathlib import Path
+from hub.artifacts import stage
+from hub.artifacts.disk import DiskBlobs
+from hub.core.errors import Unavailable
+from tests.contracts.test_blobs import HERE, Keys
+
+root, keys = Path(sys.argv[1]), Keys()
+store = DiskBlobs(root / "blobs", keys)
+earlier = store.put([b"kept"], HERE)
+try:
+    store.put((secrets.token_bytes(1 << 20) for _ in range(8)), HERE)
+    raise SystemExit("eight MiB fitted into four")
+except Unavailable as error:
+    assert error.code == "disk_full"
+assert not list((root / "blobs" / HERE / ".writing").iterdir())
+assert b"".join(store.open(earlier.digest, HERE)) == b"kept"
+
+stage.create(root / "uploads" / "u", keys, HERE)
+filling = stage.Stage(root / "uploads" / "u", keys, HERE)
+try:
+    while True:
+        filling.append(secrets.token_bytes(1 << 19))
+except Unavailable as error:
+    assert error.code == "disk_full"
+offset = filling.offset
+filling.close()
+assert offset > 0 and stage.arrived(root / "uploads" / "u") == offset
+again = stage.Stage(root / "uploads" / "u", keys, HERE)
+assert sum(map(len, again.pieces())) == offset
+again.close()
+"""
 
 
 class Keys:
@@ -262,9 +299,7 @@ def test_only_an_id_becomes_a_folder_name(disk: DiskBlobs, domain: str) -> None:
         disk.put([b"x"], domain)
 
 
-def test_a_sweep_waits_while_somebody_keeps_and_clears_what_a_dead_writer_left(
-    disk: DiskBlobs, tmp_path: Path
-) -> None:
+def test_a_sweep_waits_while_somebody_keeps_and_clears_what_a_dead_writer_left(disk: DiskBlobs, tmp_path: Path) -> None:
     disk.put([b"x"], HERE)
     left = tmp_path / "blobs" / HERE / ".writing" / "abandoned"
     left.write_bytes(b"half")
@@ -287,3 +322,11 @@ def test_memory_stays_constant_whatever_the_size(disk: DiskBlobs) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 10 * FRAME_BYTES
+
+
+@pytest.mark.real
+def test_a_disk_that_is_really_full_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    mounted = 'mount -t tmpfs -o size=4m none "$1" && exec "$2" -c "$3" "$1"'
+    command = ["unshare", "-rm", "sh", "-c", mounted, "sh", str(tmp_path), sys.executable, FULL]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
