@@ -61,7 +61,7 @@ class Follower:
                 if events:
                     await self._apply(events)
         except (Refusal, OutOfReachError, TimeoutError) as error:
-            if not self._failing:
+            if not self._failing and self.at is not None:
                 log.warning("live.ledger_out_of_reach", error=repr(error))
             self._failing = True
             return False

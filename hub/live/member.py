@@ -16,6 +16,7 @@ from hub.live.cursors import Audience
 from hub.live.rules import Lane, lane
 
 MAX_HELD = 512
+OFFERED = frozenset({"chat", "live_cursor"})
 
 
 class Sink(Protocol):
@@ -62,8 +63,8 @@ class Grant(msgspec.Struct, frozen=True):
     event: int
 
     def offers(self, feature: str) -> bool:
-        """Whether the room offers this; what nobody switched off is offered."""
-        return self.features.get(feature, True)
+        """Whether the room offers this: what its session switched on, and chat and cursors unless switched off."""
+        return self.features.get(feature, feature in OFFERED)
 
 
 class Counters(msgspec.Struct):

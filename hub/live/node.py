@@ -198,7 +198,7 @@ class Node:
             message = said.get("message")
             if said.get("kind") == "message" and isinstance(message, dict) and isinstance(message.get("sequence"), int):
                 named.chat.arrived(message)
-            elif said.get("kind") != "message":
+            elif said.get("kind") != "message" and said.get("action") != "room_message":
                 named.room.relay.hint(Kind.EVENT, {"sequence": None, "event": said})
 
     # The heartbeat

@@ -103,7 +103,13 @@ ALL = frozenset({"room:join", "room:speak", "job:read"})
 def grant(name: str, *, role: str = "read_write", permissions: frozenset[str] = ALL, **changes: Any) -> Grant:
     """What web would say of somebody."""
     person = Person(claim=f"token:{name}", id=f"per_{name}", name=name.title(), role=role, permissions=permissions)
-    facts: dict[str, Any] = {"session": "ses_1", "name": "ana/lab", "features": {}, "epoch": "e1", "sequence": 0}
+    facts: dict[str, Any] = {
+        "session": "ses_1",
+        "name": "ana/lab",
+        "features": {"voice_chat": True},
+        "epoch": "e1",
+        "sequence": 0,
+    }
     return Grant(member=person, event=-1, **{**facts, **changes})
 
 

@@ -55,7 +55,7 @@ class FakeWeb:
         self.logs: dict[str, tuple[bytes, bool]] = {}
         self.log_asked: list[int] = []
         self.away = False
-        self.features: dict[str, bool] = {}
+        self.features: dict[str, bool] = {"voice_chat": True}
         self.posted: list[tuple[str, str | None]] = []
 
     @property
