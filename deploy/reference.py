@@ -17,7 +17,8 @@ import click
 import msgspec
 from msgspec import inspect
 
-from hub import app
+from bot.commands import COMMANDS
+from hub import app, cli
 from hub.core import limits
 from hub.core.actions import SHAPES, Registered
 from hub.core.roles import HUB_PERMISSIONS, SESSION_PERMISSIONS
@@ -166,24 +167,34 @@ def commands(tree: click.Command, path: tuple[str, ...] = ("collegium",)) -> Ite
 
 def parameter(one: click.Parameter) -> str:
     if isinstance(one, click.Argument):
-        text = one.make_metavar(click.Context(click.Command("x")))
-        return text if one.required else f"[{text.strip('[]')}]" + ("..." if one.nargs == -1 else "")
+        text = one.make_metavar(click.Context(click.Command("x"))).rstrip(".").strip("[]")
+        return f"{text if one.required else f'[{text}]'}{'...' if one.nargs == -1 else ''}"
     return max(one.opts, key=len)
 
 
 def shell() -> Iterator[str]:
-    from hub.cli import tree
-
-    yield "## Commands\n"
-    yield "The same words work in the shell, in chat and in a room. `--help` after any of them says more.\n"
-    rows = (
+    for title, sentence, is_everyones in (
         (
-            f"`{name}`" + "".join(f" `{parameter(p)}`" for p in command.params if p.name != "help"),
-            first_sentence(command.help or command.short_help),
+            "Commands",
+            "The same words work in the shell, in chat and in a room. `--help` after any of them says more.",
+            True,
+        ),
+        (
+            "Operator's commands",
+            "In the shell of the hub's own machine. Each of the Procfile's parts is one of them.",
+            False,
+        ),
+    ):
+        yield f"\n## {title}\n\n{sentence}\n"
+        shown_here = (
+            (n, c) for n, c in commands(cli.tree) if (n.split()[1] in {e.name for e in COMMANDS}) == is_everyones
         )
-        for name, command in commands(tree)
-    )
-    yield from table(("Command", "What it does"), rows)
+        yield from table(("Command", "What it does"), (command_row(name, one) for name, one in shown_here))
+
+
+def command_row(name: str, command: click.Command) -> tuple[str, str]:
+    parameters = "".join(f" `{parameter(p)}`" for p in command.params if p.name != "help")
+    return f"`{name}`{parameters}", first_sentence(command.help or command.short_help)
 
 
 # --- roles and limits -------------------------------------------------------------------------------------------------

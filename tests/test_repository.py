@@ -87,7 +87,9 @@ def test_no_secret_is_kept_here() -> None:
 def test_no_file_has_grown_too_long() -> None:
     code = (name for name in files() if name.endswith((".py", ".js", ".mjs", ".css", ".html")))
     lengths = {name: len(text(name).splitlines()) for name in code}
-    assert {name: n for name, n in lengths.items() if n > LONGER.get(name, LONGEST)} == {}
+    assert {
+        name: n for name, n in lengths.items() if n > LONGER.get(name, LONGEST) and "/migrations/" not in name
+    } == {}
 
 
 def test_nothing_large_or_generated_is_committed() -> None:

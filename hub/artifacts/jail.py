@@ -65,6 +65,10 @@ class Stopped(Exception):
     """The renderer was stopped or broke; the text says how."""
 
 
+class Slow(Stopped):
+    """The wall clock stopped it, or it could not even start: that may be the machine's fault, not the file's."""
+
+
 def formats(jail: Jail) -> tuple[str, ...]:
     """The image formats that may be tried in this jail."""
     return _FORMATS["limits" if jail == "limits" else "full"]
@@ -86,7 +90,7 @@ def which_jail() -> Jail:
 def _holds(jail: Jail) -> bool:
     try:
         head, _ = render_in(jail, "text", b"harmless", truncated=False)
-    except (Stopped, OSError):
+    except Stopped:
         return False
     return not head.refused
 
@@ -114,15 +118,18 @@ def render_in(jail: Jail, kind: str, content: bytes, *, truncated: bool) -> tupl
 def run(jail: Jail, entry: str, argument: str, content: bytes) -> bytes:
     """Runs Python code inside the jail with `content` on standard input. Raises Stopped."""
     command = [*_outside(jail), *_python(jail, entry), argument]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={},
-        cwd="/",
-        start_new_session=True,
-    )
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise Slow(f"the renderer could not be started: {error.strerror}") from None
     assert process.stdin is not None and process.stdout is not None
     feeder = threading.Thread(target=_feed, args=(process.stdin, content), daemon=True)
     feeder.start()
@@ -130,7 +137,7 @@ def run(jail: Jail, entry: str, argument: str, content: bytes) -> bytes:
         answer = _answer(process.stdout)
         status = process.wait(timeout=limits.PREVIEW_SECONDS)
     except subprocess.TimeoutExpired:
-        raise Stopped("the renderer took too long") from None
+        raise Slow("the renderer took too long") from None
     finally:
         _kill(process)
         feeder.join()
@@ -216,7 +223,7 @@ def _answer(stdout: IO[bytes]) -> bytes:
         while True:
             left = deadline - time.monotonic()
             if left <= 0 or not selector.select(left):
-                raise Stopped("the renderer took too long")
+                raise Slow("the renderer took too long")
             piece = os.read(stdout.fileno(), 1 << 16)
             if not piece:
                 return bytes(answer)

@@ -23,10 +23,11 @@ from hub.core.context import Scope
 from hub.core.database import Tx
 from hub.core.errors import NotFound, Unavailable
 from hub.core.house import House
-from hub.core.steps import Step, runs
+from hub.core.steps import Retry, Step, runs
 
 RENDERER = "1"  # Raised when the renderer can show more, or shows it better; what it refused is then tried again.
 SVG = "image/svg+xml"
+TRIES = 3
 _AT_ONCE = threading.BoundedSemaphore(2)
 
 Kind = Literal["image", "table", "text", "svg", "none"]
@@ -77,8 +78,11 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     height: int | None = None
 
 
-def make(house: House, version: str) -> None:
-    """Makes the previews of a version's content, unless they are there or were refused before."""
+def make(house: House, version: str, *, is_last_try: bool = True) -> None:
+    """Makes the previews of a version's content, unless they are there or were refused before.
+
+    A refusal is kept for good, so slowness counts as one only at the last try. Raises Retry before that.
+    """
     with house.db.read() as conn:
         row = conn.execute(sa.select(versions).where(versions.c.id == version)).first()
         if row is None or row.kind != "stored" or rules.preview_kind(row.media_type) == "none":
@@ -95,6 +99,8 @@ def make(house: House, version: str) -> None:
     try:
         made, note = _rendered(house, row)
     except jail.Stopped as stopped:
+        if isinstance(stopped, jail.Slow) and not is_last_try:
+            raise Retry(str(stopped), after_seconds=5) from None
         made, note = [], str(stopped)
     _keep(house, row, renderer, made, note)
 
@@ -102,7 +108,7 @@ def make(house: House, version: str) -> None:
 @runs("make_preview")
 def make_preview(step: Step, house: House) -> None:
     """The step that follows every new version."""
-    make(house, step.object)
+    make(house, step.object, is_last_try=step.attempt >= TRIES)
 
 
 def make_now(house: House, version: str) -> None:
@@ -110,7 +116,9 @@ def make_now(house: House, version: str) -> None:
     if not _AT_ONCE.acquire(timeout=limits.PREVIEW_SECONDS):
         raise Unavailable("the preview is not made yet", code="preview_pending", hint="look again in a moment")
     try:
-        make(house, version)
+        make(house, version, is_last_try=False)
+    except Retry as slow:
+        raise Unavailable(f"the preview is not made yet: {slow.reason}", code="preview_pending") from None
     finally:
         _AT_ONCE.release()
 

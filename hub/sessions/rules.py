@@ -13,7 +13,9 @@ SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?", re.IGNORECASE)
 PERSONAL = "personal"
 # Words that stand behind a session's name in addresses, and so cannot be one.
 RESERVED = frozenset(
-    "participants links jobs entries artifacts messages backup-policy notebook files people write exports experiments".split()
+    {"participants", "links", "jobs", "entries", "artifacts", "messages", "backup-policy", "exports", "experiments"}
+    | {"notebook", "files", "people", "write"}
+)
 )
 
 

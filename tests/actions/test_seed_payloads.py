@@ -1,4 +1,4 @@
-"""Every payload of the seed does what it says, or is refused with everything that is missing, and then nothing starts."""
+"""Every payload of the seed does what it says, or is refused with all that is missing, and then nothing starts."""
 
 from __future__ import annotations
 

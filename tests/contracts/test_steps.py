@@ -48,7 +48,7 @@ def test_a_step_is_not_taken_before_it_is_due_nor_while_its_lease_runs(databases
 
 
 def test_a_stopped_holder_that_was_overtaken_changes_nothing(databases: OpenDatabase) -> None:
-    """SIGSTOP past the lease, another finishes, SIGCONT: the first holder's writes roll back with all they came with."""
+    """SIGSTOP past the lease, another finishes, SIGCONT: the first holder's writes roll back."""
     db = databases()
     step_id = added(db)
     first = claimed(db, step_id, "stopped")

@@ -68,9 +68,13 @@ def test_what_is_asked_for_after_commit_runs_only_after_a_commit(databases: Open
     seen: list[Any] = []
     ran = threading.Event()
 
+    def look() -> None:
+        seen.append(value(db, "k"))
+        ran.set()
+
     def kept(tx: Tx) -> None:
         add(tx, "k", 7)
-        tx.after_commit(lambda: (seen.append(value(db, "k")), ran.set()) and None)
+        tx.after_commit(look)
 
     def lost(tx: Tx) -> None:
         tx.after_commit(lambda: seen.append("lost"))

@@ -50,7 +50,7 @@ def test_no_two_boxes_overlap(pairs: list[tuple[str, str]]) -> None:
 
 
 def test_names_can_put_no_markup_into_the_picture() -> None:
-    hostile = '"><script>alert(1)</script>\'&'
+    hostile = "\"><script>alert(1)</script>'&"
     picture = drawing(
         Graph(
             nodes=[

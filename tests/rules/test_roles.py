@@ -98,9 +98,9 @@ def test_each_cell_of_role_permission_and_visibility(hub_role: HubRole, visibili
 
 @pytest.mark.parametrize("hub_role", HUB_ROLES)
 def test_each_right_in_the_hub_itself(hub_role: HubRole) -> None:
-    for permission in BY_HUB_ROLE:
+    for permission, roles in BY_HUB_ROLE.items():
         decision = decide(Standing(hub_role), permission, None)
-        assert isinstance(decision, Allowed) == (hub_role in BY_HUB_ROLE[permission].split()), permission
+        assert isinstance(decision, Allowed) == (hub_role in roles.split()), permission
 
 
 def test_a_token_is_never_wider_than_its_scopes() -> None:

@@ -20,7 +20,9 @@ from hub.artifacts import jail, previews, views
 from hub.artifacts.render import confine
 from hub.artifacts.tables import previews as table
 from hub.core import limits
+from hub.core.clock import FrozenClock
 from hub.core.context import Actor
+from hub.core.errors import Unavailable
 from hub.core.house import House
 from hub.work.entry import carry_out
 from tests.actions.artifact_fixtures import upload
@@ -307,6 +309,55 @@ def test_a_file_that_breaks_the_renderer_is_tried_once_and_says_why(
     with house.scope(ana) as scope:
         seen = views.artifact(scope, artifact).preview
     assert (seen.state, "million pixels" in seen.note) == ("refused", True)
+
+
+def test_a_busy_machine_is_not_held_against_the_file(
+    house: House, perform: Perform, ana: Actor, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = added(house, perform, ana, "plot.png", picture())
+    (step,) = steps_of(house)
+
+    def slow(*_: object, **__: object) -> None:
+        raise jail.Slow("the renderer took too long")
+
+    with monkeypatch.context() as busy:
+        busy.setattr(jail, "render_in", slow)
+        with pytest.raises(Unavailable):
+            previews.make_now(house, artifact)
+        assert carry_out(house, step)
+    with house.scope(ana) as scope:
+        assert views.artifact(scope, artifact).preview.state == "pending"
+    clock.advance(10)
+    assert carry_out(house, step)
+    with house.scope(ana) as scope:
+        assert views.artifact(scope, artifact).preview.state == "ready"
+
+
+def test_a_file_that_is_slow_every_time_is_refused_in_the_end(
+    house: House, perform: Perform, ana: Actor, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = added(house, perform, ana, "plot.png", picture())
+    (step,) = steps_of(house)
+
+    def slow(*_: object, **__: object) -> None:
+        raise jail.Slow("the renderer took too long")
+
+    monkeypatch.setattr(jail, "render_in", slow)
+    for _ in range(previews.TRIES):
+        assert carry_out(house, step)
+        clock.advance(60)
+    assert steps_of(house) == []
+    with house.scope(ana) as scope:
+        assert views.artifact(scope, artifact).preview.note == "the renderer took too long"
+
+
+def test_a_machine_that_cannot_start_a_process_is_busy_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.Popen", refused)
+    with pytest.raises(jail.Slow, match="Resource temporarily unavailable"):
+        jail.render_in("limits", "text", b"x", truncated=False)
 
 
 def test_without_a_jail_only_plain_formats_are_tried_and_the_page_says_why(

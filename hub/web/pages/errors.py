@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from hub.core.errors import HubError
 from hub.web.pages import render, words
-from hub.web.pages.faces import Act, Frame, Lacking
+from hub.web.pages.faces import Act, Frame
 
 _TITLES = {
     400: "That could not be understood",
@@ -40,11 +40,7 @@ _LACKING = (3, 12, 6)
 def show(error: HubError, request_id: str, request: Request) -> str:
     """The page for an error of any kind; it needs no database, since that may be what failed."""
     hidden = error.status >= 500 and error.code == "internal"
-    missing = [Lacking(words.sentence(each)) for each in error.errors]
-    if not missing and not hidden and error.status != 401:
-        missing = [Lacking(words.sentence(error.message), words.sentence(error.hint))]
-    elif error.hint:
-        missing.append(Lacking("What helps", words.sentence(error.hint)))
+    said = "" if hidden or error.status in (401, 404) else _full_stop(words.sentence(error.message))
     now = dt.datetime.now(dt.UTC)
     return render.html(
         "error.html",
@@ -52,11 +48,17 @@ def show(error: HubError, request_id: str, request: Request) -> str:
         now=now,
         title=_title(error),
         kept=_KEPT.get(error.status, "Nothing was changed, and what was saved before is safe."),
-        missing=missing,
+        said=said,
+        hint=_full_stop(words.sentence(error.hint)),
+        missing=error.errors,
         lacking=_LACKING[: min(max(1, len(error.errors)), _MOST_LINES)],
         acts=_ways_back(error, request),
         line=f"{error.status} {error.code} · request {request_id} · {words.moment(now)} UTC",
     )
+
+
+def _full_stop(text: str) -> str:
+    return text if not text or text.endswith((".", "?", "!", ":")) else f"{text}."
 
 
 def _title(error: HubError) -> str:
