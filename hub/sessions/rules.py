@@ -16,7 +16,6 @@ RESERVED = frozenset(
     {"participants", "links", "jobs", "entries", "artifacts", "messages", "backup-policy", "exports", "experiments"}
     | {"notebook", "files", "people", "write"}
 )
-)
 
 
 class Name(msgspec.Struct, frozen=True):
