@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 
 import click
+import msgspec
 
 from bot.cards import Reply
 from bot.door import Door
@@ -41,4 +42,9 @@ def run(said: str | Sequence[str], door: Door) -> Reply:
             said = words(said)
         except Unclosed as unclosed:
             raise usage(f"A quotation that opens with {unclosed.quote} does not close.") from unclosed
-    return carry_out(tree, said, door, name=door.call.strip())
+    reply = carry_out(tree, said, door, name=door.call.strip())
+    if not reply.is_text or door.call.endswith(" "):
+        return reply
+    # "!" and "/" stand right before the first word.
+    written = reply.body.replace(f"{door.call} ", door.call)
+    return msgspec.structs.replace(reply, body=written, sentence=written.strip().splitlines()[0])

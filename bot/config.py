@@ -44,12 +44,7 @@ def find_hub(environ: Mapping[str, str], here: Path, *, hub: str = "", token_fil
     running = _running(data) if data else None
     if not url:
         if running is None or data is None:
-            raise Problem(
-                "no_hub",
-                "No hub is known here.",
-                hint="Start one with `collegium up`, or name one: --hub URL, COLLEGIUM_HUB.",
-                exit_code=UNAVAILABLE,
-            )
+            raise _no_hub(environ, here)
         return Address(running.url.rstrip("/"), token or _operator_token(data), running.pid, data)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -59,6 +54,19 @@ def find_hub(environ: Mapping[str, str], here: Path, *, hub: str = "", token_fil
     is_open = parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
     warning = f"The token goes to {parts.hostname} unencrypted; use https." if token and is_open else ""
     return Address(url, token, warning=warning)
+
+
+def _no_hub(environ: Mapping[str, str], here: Path) -> Problem:
+    """Which hub was looked for, so that it can be started."""
+    named = environ.get("COLLEGIUM_DATA")
+    was_here = named or ((here / ".data" / "operator.token").exists() and ".data")
+    return Problem(
+        "no_hub",
+        f"No hub is running in {was_here}." if was_here else "No hub is known here.",
+        hint=("Start it" if was_here else "Start one")
+        + f" with `collegium up{f' --data {named}' if named else ''}`, or name another: --hub URL, COLLEGIUM_HUB.",
+        exit_code=UNAVAILABLE,
+    )
 
 
 def is_running(address: Address) -> bool:

@@ -5,7 +5,7 @@ and what was probably meant, and it never prints or exits by itself, because the
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,6 +13,7 @@ import click
 
 from bot.cards import Reply
 from bot.door import Door
+from bot.phrasing import rephrased
 from bot.problems import USAGE, Problem, nearest, usage
 
 # Generic since click 8.4, and only for who checks types.
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     _Type = click.ParamType[Any]
 else:
     _Type = click.ParamType
+
+
+# The heading under which a command is listed unless it says another.
+COMMANDS = "Commands"
 
 
 class _Asked(Exception):
@@ -47,7 +52,21 @@ def _help_option() -> click.Option:
 
 
 class Verb(click.Command):
-    """Something that can be done; returns a Reply."""
+    """Something that can be done; returns a Reply. `fields` names its options by the action's fields they fill;
+    `section` is the heading under which it is listed."""
+
+    def __init__(
+        self, *args: Any, fields: Mapping[str, str] | None = None, section: str = COMMANDS, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+        self.fields = {"session_id": "--session", **(fields or {})}
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Problem as problem:
+            raise rephrased(problem, self.fields) from problem
 
     def get_help_option(self, ctx: click.Context) -> click.Option:
         return _help_option()
@@ -72,6 +91,18 @@ class Noun(click.Group):
         if self.get_command(ctx, name) is None and not ctx.resilient_parsing and not name.startswith("-"):
             self._no_such(ctx, name)
         return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The whole first sentence of each command: one that breaks off helps nobody."""
+        sections: dict[str, list[tuple[str, str]]] = {COMMANDS: []}
+        for name in self.list_commands(ctx):
+            one = self.commands[name]
+            first_sentence = " ".join((one.help or "").split("\n\n")[0].split())
+            sections.setdefault(getattr(one, "section", COMMANDS), []).append((name, first_sentence))
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def _no_such(self, ctx: click.Context, name: str) -> NoReturn:
         above = _words_above(ctx)
@@ -167,7 +198,7 @@ def _help_reply(text: str, exit_code: int = 0) -> Reply:
 
 
 def _problem(error: click.UsageError) -> Problem:
-    command = " ".join(_words_above(error.ctx)) if error.ctx else ""
+    command = (" ".join(_words_above(error.ctx)) or error.ctx.command_path.strip()) if error.ctx else ""
     help_hint = f"`{error.ctx.command_path.strip()} --help` shows how it is written." if error.ctx else ""
     if isinstance(error, click.NoSuchOption) and error.ctx:
         meant = nearest(error.option_name, _options(error.ctx))
@@ -183,7 +214,12 @@ def _problem(error: click.UsageError) -> Problem:
         where = (
             max(error.param.opts, key=len) if isinstance(error.param, click.Option) else error.param.human_readable_name
         )
-        return usage(f"{where}: {error.message.rstrip('.')}.", hint=help_hint)
+        fix = ""
+        if isinstance(error.param.type, click.Choice) and (words := re.findall("'([^']*)'", error.message)):
+            choices = [str(choice) for choice in error.param.type.choices]
+            meant = nearest(words[0], choices)
+            fix = f"{where} {meant}" if meant else ""
+        return usage(f"{where}: {error.message.rstrip('.')}.", hint="" if fix else help_hint, fix=fix)
     return usage(error.format_message(), hint=help_hint)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 import click
+import httpx
 import msgspec
 from rich.console import RenderableType
 
@@ -40,12 +41,13 @@ def receive(
     stdout: TextIO | None = None,
     stderr: TextIO | None = None,
     here: Path | None = None,
+    transport: httpx.BaseTransport | None = None,
 ) -> int:
     """Carry out one command line and return its exit code; what people do wrong is told, never a traceback."""
     environ = os.environ if environ is None else environ
     wishes = Wishes(is_plain=bool(environ.get("COLLEGIUM_PLAIN")))
     screen = Screen(stdout or sys.stdout, stderr or sys.stderr, wishes, environ.get("TERM", ""))
-    door = _door(wishes, screen, environ, here or Path.cwd())
+    door = _door(wishes, screen, environ, here or Path.cwd(), transport)
     try:
         reply = carry_out(_with_shell_options(tree, wishes), argv, door, name="collegium")
         screen.clear()
@@ -112,7 +114,9 @@ def _show_problem(problem: Problem, screen: Screen) -> None:
         screen.draw_aside(terminal_rich.problem(problem))
 
 
-def _door(wishes: Wishes, screen: Screen, environ: Mapping[str, str], here: Path) -> Door:
+def _door(
+    wishes: Wishes, screen: Screen, environ: Mapping[str, str], here: Path, transport: httpx.BaseTransport | None
+) -> Door:
     def connect() -> HubClient:
         address = config.find_hub(environ, here, hub=wishes.hub, token_file=wishes.token_file)
         if address.warning:
@@ -124,7 +128,7 @@ def _door(wishes: Wishes, screen: Screen, environ: Mapping[str, str], here: Path
                 hint=f"Start it: collegium up --data {address.data}",
                 status=503,
             )
-        return HubClient(address.url, address.token)
+        return HubClient(address.url, address.token, transport=transport)
 
     def remember(session: str | None) -> str:
         return str(config.remember_session(environ, door.hub.url, session))

@@ -51,5 +51,5 @@ def problem_lines(problem: Problem) -> Iterator[str]:
     yield from (f"- {printable(error)}" for error in problem.errors)
     if problem.hint:
         yield f"Hint: {printable(problem.hint)}"
-    if problem.request_id and problem.status >= 500:
+    if problem.request_id and problem.status == 500:
         yield f"Request: {printable(problem.request_id)}"

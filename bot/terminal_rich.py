@@ -61,7 +61,7 @@ def problem(told: Problem) -> RenderableType:
     parts += [Text(f"  - {printable(error)}") for error in told.errors]
     if told.hint:
         parts.append(Text(f"Hint: {printable(told.hint)}"))
-    if told.request_id and told.status >= 500:
+    if told.request_id and told.status == 500:
         parts.append(Text(f"Request: {printable(told.request_id)}", style="dim"))
     return Group(*parts)
 

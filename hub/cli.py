@@ -38,6 +38,7 @@ data_option = click.option("--data", type=click.Path(path_type=Path, file_okay=F
 
 
 @click.group("collegium", cls=Noun)
+@click.version_option(package_name="collegium", message="collegium %(version)s")
 def tree() -> None:
     """Jobs, a signed notebook, versioned files and rooms for people who work together."""
 
@@ -64,7 +65,8 @@ def operates(name: str, *options: Callable[[Any], Any]) -> Callable[[Callable[..
         command: Any = click.pass_obj(run)
         for option in reversed(options):
             command = option(command)
-        made: click.Command = click.command(name, cls=Verb, help=function.__doc__)(command)
+        section = "Operating a hub" if name != "verify" else "Commands"
+        made: click.Command = click.command(name, cls=Verb, help=function.__doc__, section=section)(command)
         tree.add_command(made)
         return made
 

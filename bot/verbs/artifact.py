@@ -20,7 +20,7 @@ def artifact() -> None:
     """Files under version: add one, see where it came from, get it back."""
 
 
-@artifact.command("add")
+@artifact.command("add", fields={"artifact_path": "--as", "metadata": "--meta", "lineage": "--from", "alt": "--alt"})
 @click.argument("file")
 @click.option("--as", "path", metavar="PATH", help="Its path in the session; else its own.")
 @click.option("-m", "--meta", "metadata", type=KeyValue(), multiple=True, help="A fact about it.")

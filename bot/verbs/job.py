@@ -17,7 +17,23 @@ def job() -> None:
     """Jobs: submit work, watch it, read its log, stop it."""
 
 
-@job.command("submit")
+@job.command(
+    "submit",
+    fields={
+        "script": "SCRIPT",
+        "args": "ARGS",
+        "artifacts": "--in",
+        "outputs": "--out",
+        "name": "--name",
+        "job_type": "--type",
+        "env": "--env",
+        "resources.time": "--time",
+        "resources.memory": "--memory",
+        "resources.cpus_per_node": "--cpus",
+        "resources.gpus": "--gpus",
+        "resources.nodes": "--nodes",
+    },
+)
 @click.argument("script")
 @click.argument("arguments", metavar="[ARGS]...", nargs=-1)
 @click.option(
@@ -185,4 +201,4 @@ def _job(door: Door, which: str | None, session: str | None) -> Job:
     page = door.hub.jobs(place)
     if not page.jobs:
         raise usage(f"{place} has no job yet.", fix="job submit SCRIPT")
-    return page.jobs[0]
+    return door.hub.job(page.jobs[0].id)

@@ -24,7 +24,18 @@ def note() -> None:
     """The lab notebook: write an entry, read it, sign it."""
 
 
-@note.command("post")
+@note.command(
+    "post",
+    fields={
+        "entry.title": "TITLE",
+        "entry.content": "--text",
+        "entry.artifacts": "--attach",
+        "entry.tools_used": "--tool",
+        "entry.conclusions": "--conclusions",
+        "signature": "--sign",
+        "entry_id": "--entry",
+    },
+)
 @click.argument("title", metavar="TITLE|FILE.md", required=False)
 @click.option("--text", help="The entry, in Markdown; `-` reads standard input.")
 @click.option(
@@ -120,7 +131,7 @@ def show_note(door: Door, which: str, session: str | None) -> Reply:
     return entry_card(door.hub.entry(door.ref(which, session)), with_text=True)
 
 
-@note.command("sign")
+@note.command("sign", fields={"entry": "ENTRY", "key": "--key", "signature": "--signature"})
 @click.argument("which", metavar="ENTRY")
 @click.option("-k", "--key", metavar="KEY", help="The name of a key of yours at the hub.")
 @click.option("--signature", "signature_file", metavar="FILE", help="A detached signature made elsewhere.")

@@ -15,7 +15,9 @@ def share() -> None:
     """Share a session: with people by e-mail, or by a link that expires."""
 
 
-@share.command("create")
+@share.command(
+    "create", fields={"participants": "--participant", "expires": "--expires", "uses": "--uses", "label": "--label"}
+)
 @click.argument("session", metavar="[SESSION]", required=False)
 @click.option(
     "-p",
