@@ -125,7 +125,7 @@ def test_security_headers_stand_on_every_answer(client: Client, ana: Actor) -> N
         assert "script-src 'self'" in headers["content-security-policy"], path
         assert "unsafe-inline" not in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
 
 
 def test_another_host_is_refused(client: Client) -> None:
