@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from hub.artifacts.blobs import BlobStore, MemoryBlobs
 from hub.artifacts.disk import DiskBlobs
-from hub.artifacts.frames import FRAME_BYTES
+from hub.artifacts.frames import FRAME_BYTES, read_header, scan
 from hub.core.errors import HubError, InvalidInput, NotFound, TamperDetected, TooLarge, Unavailable
 
 HERE, THERE = "ses_here", "ses_there"
@@ -234,6 +234,21 @@ def test_one_blob_cannot_stand_in_for_another_nor_move_between_domains(disk: Dis
     blob_file(tmp_path, one.digest).write_bytes(moved.read_bytes())
     with pytest.raises(TamperDetected):
         disk.open(one.digest, HERE)
+
+
+def test_frames_of_equal_length_cannot_be_swapped(disk: DiskBlobs, tmp_path: Path) -> None:
+    digest = disk.put([content(3 * FRAME_BYTES)], HERE).digest
+    path = blob_file(tmp_path, digest)
+    whole = path.read_bytes()
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        (_, first, middle, _), (_, _, end, _), *_ = scan(fd, read_header(fd)[2])
+    finally:
+        os.close(fd)
+    assert middle - first == end - middle
+    path.write_bytes(whole[:first] + whole[middle:end] + whole[first:middle] + whole[end:])
+    with pytest.raises(TamperDetected):
+        b"".join(disk.open(digest, HERE))
 
 
 def test_putting_again_heals_a_rotten_copy(disk: DiskBlobs, tmp_path: Path) -> None:
