@@ -18,7 +18,7 @@ from hub.jobs.port import AgentPort, Backend, Overtaken, Report, Watched
 log = structlog.get_logger()
 
 BUSY_SECONDS, IDLE_SECONDS = 0.1, 0.3
-LEASE_AGAIN_SECONDS = 4.0
+LEASE_AGAIN_SECONDS = 2.0
 AT_ONCE = 8
 # A run that was reported started and is nowhere to be seen is not given up at the first look.
 PATIENCE_SECONDS = 20.0

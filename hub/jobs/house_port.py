@@ -19,7 +19,7 @@ from hub.jobs.transitions import Job
 from hub.perform import record
 
 PROGRESS_SECONDS = 1.0
-_LEASE = dt.timedelta(seconds=limits.STEP_LEASE_SECONDS)
+_LEASE = dt.timedelta(seconds=limits.AGENT_LEASE_SECONDS)
 
 
 class HousePort(AgentPort):
