@@ -6,6 +6,7 @@ file the session already has is an input; any other must come from an earlier st
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 import msgspec
@@ -38,8 +39,8 @@ class BadWorkflow(Exception):
 
 def plan(steps: Sequence[StepWish], existing: Collection[str]) -> list[StepPlan]:
     """Every step's inputs, awaited files and predecessors, in the order given. Raises BadWorkflow."""
-    names = [step.name for step in steps]
-    if doubled := sorted({name for name in names if names.count(name) > 1}):
+    names = Counter(step.name for step in steps)
+    if doubled := sorted(name for name, count in names.items() if count > 1):
         raise BadWorkflow(f"several steps are called {', '.join(doubled)}", path="workflow")
     producers: dict[str, str] = {}
     for index, step in enumerate(steps):
@@ -81,7 +82,7 @@ def _producer(
     steps: Sequence[StepWish],
     producers: dict[str, str],
     existing: Collection[str],
-    names: Sequence[str],
+    names: Collection[str],
 ) -> str | None:
     if wanted in names:
         return wanted

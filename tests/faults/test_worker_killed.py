@@ -1,4 +1,7 @@
-"""A worker killed or stopped at any moment of a start or a collection: the job runs once and ends once."""
+"""A worker killed or stopped at any moment of a start or a collection: the job runs once and ends once.
+
+Those with a worker of their own take seconds each, because a lease must lapse; they run with the real components.
+"""
 
 from __future__ import annotations
 
@@ -84,13 +87,7 @@ COMMIT_POINTS = ["hub.jobs.collection._record"]
 
 
 def in_words(points: list[str]) -> list[Any]:
-    """Each takes seconds, because a lease must lapse: the fast suite has one of them, the full one all."""
-    return [
-        pytest.param(
-            point, id=point.rpartition(".")[2], marks=() if point.endswith("Backend.start") else pytest.mark.real
-        )
-        for point in points
-    ]
+    return [pytest.param(point, id=point.rpartition(".")[2]) for point in points]
 
 
 @pytest.fixture
@@ -155,6 +152,7 @@ def ran_once(house: House, actor: Actor, job: str, tally: Path) -> None:
     assert (lines[0], len(lines) in (4, 5), made) == ("job_submit", True, 1)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("point", in_words(START_POINTS + COLLECT_POINTS + COMMIT_POINTS))
 def test_kill_9_of_a_worker_anywhere_runs_the_job_once(
     house: House, worker: Callable[..., Any], tmp_path: Path, point: str
@@ -171,6 +169,7 @@ def test_kill_9_of_a_worker_anywhere_runs_the_job_once(
     ran_once(house, ana, job, tally)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("point", in_words(START_POINTS + COLLECT_POINTS))
 def test_a_worker_stopped_past_its_lease_changes_nothing_when_it_wakes(
     house: House, worker: Callable[..., Any], tmp_path: Path, point: str
@@ -193,6 +192,7 @@ def test_a_worker_stopped_past_its_lease_changes_nothing_when_it_wakes(
     ran_once(house, ana, job, tally)
 
 
+@pytest.mark.real
 def test_the_job_outlives_worker_and_agent_and_is_adopted_again(
     house: House, worker: Callable[..., Any], tmp_path: Path
 ) -> None:

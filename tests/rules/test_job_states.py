@@ -9,13 +9,13 @@ from hub.jobs.rules import EVENTS, STATES, TERMINAL, TRANSITIONS, Event, Exit, I
 
 
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("event", EVENTS)
-def test_every_event_in_every_state_is_in_the_table_or_refused(state: State, event: Event) -> None:
-    if event in TRANSITIONS[state]:
-        assert rules.move(state, event) == TRANSITIONS[state][event]
-    else:
-        with pytest.raises(ImpossibleTransition, match=f"{state} knows no {event}"):
-            rules.move(state, event)
+def test_every_event_in_a_state_is_in_the_table_or_refused(state: State) -> None:
+    for event in EVENTS:
+        if event in TRANSITIONS[state]:
+            assert rules.move(state, event) == TRANSITIONS[state][event]
+        else:
+            with pytest.raises(ImpossibleTransition, match=f"{state} knows no {event}"):
+                rules.move(state, event)
 
 
 def reachable(start: State) -> set[State]:
