@@ -4,6 +4,8 @@ Nothing here is a queue. A cursor that moved twice between two ticks is told onc
 member missed is made good by the places of the moment. Those who look at the same things share one encoded tick.
 """
 
+from collections.abc import Iterable, Set
+
 from hub.live.frames import GONE, MAX_TICK_CURSORS, Cursor
 from hub.live.protocol import encode_tick, websocket_frame
 from hub.live.rules import VISIBLE_CURSORS, neighbourhoods
@@ -90,30 +92,33 @@ class Cursors:
         crowd = self._crowds.get(view)
         return -1 if crowd is None else crowd[1].get(slot, 0)
 
-    def _sees(self, view: int, neighbourhood: int, slot: int) -> bool:
+    def _seen(self, view: int, neighbourhood: int, among: Set[int]) -> Iterable[Spot]:
+        """Of these cursors, those in this view that are to be seen from this neighbourhood."""
         crowd = self._crowds.get(view)
-        return crowd is None or neighbourhood < 0 or slot in crowd[0][min(neighbourhood, len(crowd[0]) - 1)]
+        if crowd is not None and neighbourhood >= 0:
+            among = among & crowd[0][min(neighbourhood, len(crowd[0]) - 1)]
+        for slot in among:
+            spot = self.spots.get(slot)
+            if spot is not None and spot[1] == view:
+                yield spot
 
     def news(self, audience: Audience) -> bytes:
         """The framed TICK of what moved since the last one, or nothing."""
-        looked_at = dict(audience)
-        told: list[Spot] = []
-        for slot in self.moved:
-            spot = self.spots.get(slot)
-            if spot is not None and spot[1] in looked_at and self._sees(spot[1], looked_at[spot[1]], slot):
-                told.append(spot)
-        staying = {spot[0] for spot in told}
-        told += [(slot, view, 0, 0, GONE) for slot, view in self._left if view in looked_at and slot not in staying]
+        told = [spot for view, neighbourhood in audience for spot in self._seen(view, neighbourhood, self.moved)]
+        if self._left:
+            staying, views = {spot[0] for spot in told}, {view for view, _ in audience}
+            told += [(slot, view, 0, 0, GONE) for slot, view in self._left if view in views and slot not in staying]
         return self._framed(told)
 
     def places(self, slot: int, audience: Audience) -> bytes:
         """The framed TICK of everyone else in view, for who has just come or fell behind."""
-        looked_at = dict(audience)
+        everyone = self.spots.keys()
         return self._framed(
             [
                 spot
-                for spot in self.spots.values()
-                if spot[0] != slot and spot[1] in looked_at and self._sees(spot[1], looked_at[spot[1]], spot[0])
+                for view, neighbourhood in audience
+                for spot in self._seen(view, neighbourhood, everyone)
+                if spot[0] != slot
             ]
         )
 

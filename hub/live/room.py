@@ -163,7 +163,7 @@ class Room:
     def _look(self, member: Member, view: View) -> None:
         in_use = self.relay.cursors.views_in_use().union(*(m.views for m in self.members.values()))
         before = dict(self.views.numbers)
-        numbers = [self.views.number(name, in_use) for name in view.names]
+        numbers = [self.views.number(name, in_use) for name in dict.fromkeys(view.names)]
         if None in numbers:
             return self.complain(member, "too_many_views", "too many things are looked at in this room")
         member.views = tuple(number for number in numbers if number is not None)
