@@ -17,13 +17,12 @@ customElements.define("job-log", class extends HTMLElement {
     this.parser = new LogLines();
     this.unread = 0;
     this.dropped = 0;
-    this.following = !this.hasAttribute("data-done");
+    this.done = this.hasAttribute("data-done");
+    this.following = !this.done;
     this.build();
     this.stop = new AbortController();
-    if (this.following) {
-      this.toEnd();
-      this.follow(this.stop.signal);
-    }
+    this.toEnd();
+    if (!this.hasAttribute("data-done")) this.follow(this.stop.signal);
   }
 
   disconnectedCallback() {

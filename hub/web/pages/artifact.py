@@ -117,14 +117,18 @@ def pictured(graph: Graph) -> Lineage:
             Item(
                 item.node.label,
                 item.node.href,
-                f"{item.node.detail}; made from {words.listing([each.label for each in item.made_from])}"
-                if item.made_from
-                else item.node.detail,
+                _in_words(item),
             )
             for item in lineage.as_list(graph)
         ],
         truncated=graph.truncated,
     )
+
+
+def _in_words(item: lineage.ListItem) -> str:
+    """A node's detail, and what it came from."""
+    detail = item.node.detail.rstrip(".")
+    return f"{detail}, from {words.listing([each.label for each in item.made_from])}" if item.made_from else detail
 
 
 def _named(scope: Scope, graph: Graph) -> Graph:

@@ -101,7 +101,8 @@ class Text(msgspec.Struct, frozen=True, kw_only=True):
 def show(scope: Scope, params: dict[str, str]) -> str:
     """GET /entries/{ref}?version="""
     entry = views.entry(scope, params["ref"], frames.number(params, "version"))
-    pictures = [each for each in entry.attachments if (each.media_type or "").startswith("image/")]
+    # A picture that stands in the text already is not shown twice.
+    pictures = [each for each in entry.attachments if _is_picture(each) and each.version_id not in entry.html]
     others = [each for each in entry.attachments if each not in pictures]
     signing, prompt = _signing(scope, entry)
     return render.html(
@@ -122,6 +123,10 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         form=_sheet(entry) if entry.may_write and entry.version == entry.newest else None,
         facts=_facts(entry),
     )
+
+
+def _is_picture(each: AttachmentView) -> bool:
+    return (each.media_type or "").startswith("image/")
 
 
 def text_of(entry: EntryView) -> Text:
@@ -151,7 +156,7 @@ def card_of(each: AttachmentView) -> Card:
         version=each.number or 0,
         digest=each.digest or "",
         size=words.size(each.size) if each.size is not None else "",
-        picture=f"/api{page}/{'content' if svg else 'preview'}" if (each.media_type or "").startswith("image/") else "",
+        picture=f"/api{page}/{'content' if svg else 'preview'}" if _is_picture(each) else "",
         alt=each.alt or "",
     )
 
@@ -239,6 +244,8 @@ def _seal(each: SignatureView, version: int) -> Seal:
 def _signing(scope: Scope, entry: EntryView) -> tuple[Signing | None, Prompt | None]:
     """The form that signs; or what must come first."""
     if not entry.may_sign or scope.actor.kind != "person" or entry.version != entry.newest:
+        return None, None
+    if any(each.signer.id == scope.actor.id for each in entry.signatures):
         return None, None
     usable = [key.name for key in keys.mine(scope) if key.custody == "hub" and key.revoked is None]
     here = f"/entries/{entry.id}#sign"

@@ -81,7 +81,7 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         notes=view.notes,
         usage=_usage(view),
         setup=_setup(scope, view),
-        environment=[Fact(key, _flat(value)) for key, value in (view.found_environment or {}).items() if value],
+        environment=[Fact(key, _flat(value)) for key, value in (view.found_environment or {}).items() if _told(value)],
         again=[f"collegium job logs {view.ref}", f"collegium job status {view.ref}"],
     )
 
@@ -268,11 +268,17 @@ def _setup(scope: Scope, view: JobView) -> list[Fact]:
         Fact("By", view.submitted_by.name),
     ]
     if view.script.interpreter:
-        facts.append(Fact("Command", " ".join((*view.script.interpreter, *view.args)), code=True))
+        words_said = (*view.script.interpreter, view.script.path or "", *view.args)
+        facts.append(Fact("Command", " ".join(filter(None, words_said)), code=True))
     if view.sandboxed is not None:
         facts.append(Fact("Sandbox", "yes" if view.sandboxed else "no: it ran with the hub's own rights"))
     facts += [Fact(f"${name}", value, code=True) for name, value in view.env.items()]
     return facts
+
+
+def _told(value: object) -> bool:
+    """Whether a recorded value says something that is not said elsewhere on the page."""
+    return bool(value) and not isinstance(value, bool)
 
 
 def _flat(value: object) -> str:
