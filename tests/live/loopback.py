@@ -217,15 +217,15 @@ class Client:
 class Hub:
     """The running pair."""
 
-    def __init__(self, web: FakeWeb, port: int, node: Node, web_socket: Path) -> None:
+    def __init__(self, web: FakeWeb, port: int, node: Node, settings: Settings) -> None:
         self.web = web
         self.port = port
         self.node = node
-        self.web_socket = web_socket
+        self.settings = settings
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return self.settings.origin
 
     @property
     def room(self) -> Room:
@@ -278,16 +278,28 @@ def listen_unix(path: Path) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def hub(folder: Path, *, web_app: Any = None, redis_url: str = "", **options: Any) -> AsyncIterator[Hub]:
-    """Web over a Unix socket, live on a free port."""
+async def hub(
+    folder: Path,
+    *,
+    web_app: Any = None,
+    redis_url: str = "",
+    public_url: str = "",
+    token: str = TOKEN,
+    **options: Any,
+) -> AsyncIterator[Hub]:
+    """Web (the small one, or another application) over a Unix socket, live on a free port."""
     web = FakeWeb()
     with socket.create_server(("127.0.0.1", 0)) as listen:
         port = listen.getsockname()[1]
         settings = Settings(
-            data=folder, port=port, live_token=TOKEN, redis_url=redis_url or f"unix://{folder}/nobody.sock"
+            data=folder,
+            port=port,
+            public_url=public_url,
+            live_token=token,
+            redis_url=redis_url or f"unix://{folder}/nobody.sock",
         )
         inner = uvicorn.Server(
-            uvicorn.Config(web_app or web.app, log_level="warning", lifespan="off", ws="none", access_log=False)
+            uvicorn.Config(web_app or web.app, log_level="warning", lifespan="on", ws="none", access_log=False)
         )
         outer = live.server(settings, timeout_graceful_shutdown=2, **options)
         with listen_unix(settings.web_socket) as behind:
@@ -296,7 +308,7 @@ async def hub(folder: Path, *, web_app: Any = None, redis_url: str = "", **optio
                 if web_app is None:
                     while not node.follower.current:
                         await asyncio.sleep(0.01)
-                yield Hub(web, port, node, settings.web_socket)
+                yield Hub(web, port, node, settings)
 
 
 def _node(server: uvicorn.Server) -> Node:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from tests.live.conftest import Run
 from tests.live.loopback import Hub, hub
 
-BIG = 16 * 1024 * 1024
+BIG = 8 * 1024 * 1024
 PIECE = b"0123456789abcdef" * 4096
 
 
@@ -260,7 +260,7 @@ def test_while_web_is_away_the_answer_says_so_in_the_one_shape(
 ) -> None:
     async def scenario() -> None:
         async with hub(tmp_path_factory.mktemp("away")) as alone:
-            path = alone.web_socket
+            path = alone.settings.web_socket
             path.unlink()
             answer = await ask(alone, "GET", "/readyz")
             assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
