@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -106,17 +107,23 @@ def submit_job(act: SubmitJob, ctx: Context) -> views.JobView:
     return views.job(ctx, job_id)
 
 
-@handles(SubmitWorkflow, needs="job:submit", when="workflow")
-def submit_workflow(act: SubmitWorkflow, ctx: Context) -> views.WorkflowView:
-    """Plan all steps, record each as a job that waits for its inputs, and start those that wait for nothing."""
-    session = ctx.access.session(act.session_id, "job:submit")
-    for step in act.workflow:
-        submission.check_backend(
-            act.job_type, step.resources or act.resources, step.environment or act.environment, step.step
-        )
-    submission.check_queue(ctx, len(act.workflow))
-    shared = submission.inputs(ctx, session, act.artifacts, None, "$.params.artifacts")
-    existing = submission.existing(ctx, session, [name for step in act.workflow for name in step.dependencies])
+def _scripts(act: SubmitWorkflow, ctx: Context, session: str) -> tuple[list[submission.PinnedScript], list[str]]:
+    """The steps' scripts, and every one that is no file of the session: all are named in one answer."""
+    found, unknown = [], []
+    for index, step in enumerate(act.workflow):
+        try:
+            found.append(submission.script(ctx, session, step.script, f"$.params.workflow[{index}].script"))
+        except InvalidInput as fault:
+            if fault.code != "unknown_artifacts":
+                raise
+            unknown.append(f"{fault.path}: {', '.join(fault.errors)}")
+    return found, unknown
+
+
+def _plans(act: SubmitWorkflow, existing: Mapping[str, dict[str, Any]], unknown: list[str]) -> list[workflows.StepPlan]:
+    """The plan of the steps. Raises InvalidInput with every file that is missing, the scripts' too."""
+    message, path, faults = "the session has no such scripts", "", list(unknown)
+    plans: list[workflows.StepPlan] = []
     try:
         plans = workflows.plan(
             [
@@ -130,17 +137,32 @@ def submit_workflow(act: SubmitWorkflow, ctx: Context) -> views.WorkflowView:
             existing,
         )
     except workflows.BadWorkflow as fault:
+        message, path = str(fault), f"$.params.{fault.path}"
+        faults = [f"$.params.{each}" for each in fault.errors] + unknown
+    if path or faults:
         raise InvalidInput(
-            str(fault),
+            message,
             code="bad_workflow",
-            path=f"$.params.{fault.path}",
-            errors=[f"$.params.{each}" for each in fault.errors],
+            path=path or unknown[0].partition(":")[0],
+            errors=faults,
             hint="upload missing files first, or name them among the `outputs` of the step that makes them",
-        ) from None
-    scripts = [
-        submission.script(ctx, session, step.script, f"$.params.workflow[{index}].script")
-        for index, step in enumerate(act.workflow)
-    ]
+        )
+    return plans
+
+
+@handles(SubmitWorkflow, needs="job:submit", when="workflow")
+def submit_workflow(act: SubmitWorkflow, ctx: Context) -> views.WorkflowView:
+    """Plan all steps, record each as a job that waits for its inputs, and start those that wait for nothing."""
+    session = ctx.access.session(act.session_id, "job:submit")
+    for step in act.workflow:
+        submission.check_backend(
+            act.job_type, step.resources or act.resources, step.environment or act.environment, step.step
+        )
+    submission.check_queue(ctx, len(act.workflow))
+    shared = submission.inputs(ctx, session, act.artifacts, None, "$.params.artifacts")
+    existing = submission.existing(ctx, session, [name for step in act.workflow for name in step.dependencies])
+    scripts, unknown = _scripts(act, ctx, session)
+    plans = _plans(act, existing, unknown)
     workflow = new_id("wf")
     name = act.name or f"{act.workflow[0].step} to {act.workflow[-1].step}"[: limits.TITLE_CHARACTERS]
     ctx.execute(
