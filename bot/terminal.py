@@ -26,7 +26,8 @@ from bot.grammar import carry_out
 from bot.hub_client import HubClient, Unreachable
 from bot.problems import INTERRUPTED, Problem, usage
 from bot.screen import Screen, Wishes
-from bot.terminal_live import UploadLine, carry, ended_job
+from bot.terminal_files import UploadLine
+from bot.terminal_live import carry, ended_job
 from bot.uploads import LocalUploads
 
 # What a shell reports for a program whose reader went away (128 + SIGPIPE).
@@ -51,7 +52,7 @@ def receive(
     try:
         reply = carry_out(_with_shell_options(tree, wishes), argv, door, name="collegium")
         screen.clear()
-        return _answer(reply, screen, door)
+        return _answer(reply, screen, door, here or Path.cwd())
     except Problem as problem:
         screen.clear()
         _show_problem(problem, screen)
@@ -68,7 +69,7 @@ def receive(
             door.hub.close()
 
 
-def _answer(reply: Reply, screen: Screen, door: Door) -> int:
+def _answer(reply: Reply, screen: Screen, door: Door, here: Path) -> int:
     """Show the reply, or carry its live part, or write what the hub answered."""
     is_stream = isinstance(reply.live, LogLive | FileLive)
     if screen.as_json and not is_stream:
@@ -79,7 +80,7 @@ def _answer(reply: Reply, screen: Screen, door: Door) -> int:
         return code
     if not reply.is_empty and not is_stream and not isinstance(reply.live, JobLive):
         _show(reply, screen, door)
-    return carry(reply, door, screen) if reply.live is not None else reply.exit_code
+    return carry(reply, door, screen, here) if reply.live is not None else reply.exit_code
 
 
 def render(reply: Reply, *, is_plain: bool, call: str = "collegium ") -> RenderableType | list[str]:

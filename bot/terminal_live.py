@@ -1,8 +1,6 @@
 """The live parts of a reply as a terminal carries them: a job's card, its log, a session's events, a file."""
 
 import contextlib
-import hashlib
-import os
 import queue
 import threading
 import time
@@ -11,9 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from rich.progress_bar import ProgressBar
-from rich.table import Table as Grid
-from rich.text import Text
 
 from bot import words
 from bot.cards import EventsLive, FileLive, JobLive, LogLive, Reply
@@ -22,19 +17,19 @@ from bot.faces.job import job_card
 from bot.faces.ledger import event_line
 from bot.hub_client import LogPiece, NoAnswer
 from bot.hub_views import Job
-from bot.problems import CONFLICT, INVALID, OTHER, Problem
+from bot.problems import OTHER, Problem
 from bot.screen import Screen
+from bot.terminal_files import fetch
 from bot.text import printable, safe_for_terminal
 
 _POLL_SECONDS = 1.0
 _DRAW_SECONDS = 0.2
 _SILENCE_SECONDS = 60.0
 _EVENTS_WAIT_SECONDS = 20.0
-_FETCH_ATTEMPTS = 6
 
 
-def carry(reply: Reply, door: Door, screen: Screen) -> int:
-    """Carry a reply's live part to its end; returns the exit code."""
+def carry(reply: Reply, door: Door, screen: Screen, here: Path) -> int:
+    """Carry a reply's live part to its end; files are named from `here`. Returns the exit code."""
     live = reply.live
     if isinstance(live, JobLive):
         return _follow_job(live, door, screen)
@@ -43,36 +38,8 @@ def carry(reply: Reply, door: Door, screen: Screen) -> int:
     if isinstance(live, EventsLive):
         return _follow_events(live, door, screen)
     if isinstance(live, FileLive):
-        return _fetch_file(live, door, screen)
+        return fetch(live, door, screen, here)
     return reply.exit_code
-
-
-class UploadLine:
-    """A bar while a file travels to the hub."""
-
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
-        self._drawn_at = 0.0
-
-    def report(self, name: str, sent_bytes: int, size_bytes: int) -> None:
-        now = time.monotonic()
-        if sent_bytes < size_bytes and now - self._drawn_at < _DRAW_SECONDS:
-            return
-        self._drawn_at = now
-        if sent_bytes >= size_bytes:
-            self._screen.clear()
-            return
-        self._screen.progress(_bar(f"sending {name}", sent_bytes, size_bytes))
-
-
-def _bar(said: str, done_bytes: int, size_bytes: int) -> Grid:
-    row = Grid.grid(padding=(0, 2))
-    row.add_row(
-        Text(printable(said)),
-        ProgressBar(total=max(size_bytes, 1), completed=done_bytes, width=30),
-        Text(f"{words.percent(done_bytes / max(size_bytes, 1))} of {words.size(size_bytes)}"),
-    )
-    return row
 
 
 def _follow_job(live: JobLive, door: Door, screen: Screen) -> int:
@@ -248,61 +215,3 @@ def _follow_events(live: EventsLive, door: Door, screen: Screen) -> int:
         page = door.hub.events(after, session=live.session, wait_seconds=_EVENTS_WAIT_SECONDS)
         screen.lines(f"{words.moment(event.at)} {printable(event_line(event))}" for event in page.events)
         after = page.next
-
-
-def _fetch_file(live: FileLive, door: Door, screen: Screen) -> int:
-    """An artifact's bytes into a file, checked by digest before it gets its name; or onto standard output."""
-    if live.save_as == "-":
-        for content in door.hub.content(live.artifact):
-            screen.raw(content)
-        return 0
-    place = Path(live.save_as)
-    if place.is_dir():
-        place /= Path(live.name).name
-    if place.exists() and not live.overwrite:
-        raise Problem(
-            "file_exists", f"{place} exists.", hint="--force replaces it; --output FILE names another.",
-            exit_code=CONFLICT,
-        )  # fmt: skip
-    unfinished = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        digest = _download(live, unfinished, door, screen)
-        if digest != live.digest:
-            raise Problem("wrong_bytes", f"What came is not {live.name}: its digest is {digest}.", status=502)
-        unfinished.replace(place)
-    except OSError as error:
-        raise Problem("not_written", f"{place} cannot be written: {error.strerror}.", exit_code=INVALID) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-    saved = Reply(sentence=f"Saved {place}, {words.size(live.size_bytes)}, digest verified.")
-    if screen.as_json:
-        screen.lines([msgspec.json.encode({"saved": str(place), "sha256": digest}).decode()])
-    else:
-        screen.lines([saved.sentence])
-    return 0
-
-
-def _download(live: FileLive, unfinished: Path, door: Door, screen: Screen) -> str:
-    seen = hashlib.sha256()
-    received, fruitless, drawn_at = 0, 0, 0.0
-    with unfinished.open("wb") as file:
-        while received < live.size_bytes:
-            before = received
-            try:
-                for content in door.hub.content(live.artifact, offset=received):
-                    file.write(content)
-                    seen.update(content)
-                    received += len(content)
-                    if time.monotonic() - drawn_at > _DRAW_SECONDS:
-                        drawn_at = time.monotonic()
-                        screen.progress(_bar(f"fetching {live.name}", received, live.size_bytes))
-            except NoAnswer:
-                if fruitless >= _FETCH_ATTEMPTS:
-                    raise
-                door.hub.pause(1.0)
-            fruitless = 0 if received > before else fruitless + 1
-            if fruitless > _FETCH_ATTEMPTS:
-                raise Problem("cut_short", f"{live.name} ends after {received:,} bytes.", status=502)
-    screen.clear()
-    return "sha256:" + seen.hexdigest()

@@ -1,0 +1,99 @@
+"""A shell in a folder of its own, speaking to whatever transport a test gives it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from bot import terminal_live
+from bot.commands import tree
+from bot.terminal import receive
+
+HUB = "https://hub.test"
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """What one command line did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.out)
+
+
+class Stream(io.TextIOWrapper):
+    """Standard output that a test can read, a terminal if wanted."""
+
+    def __init__(self, *, is_terminal: bool = False) -> None:
+        self.content = io.BytesIO()
+        self._is_terminal = is_terminal
+        super().__init__(self.content, encoding="utf-8", newline="\n")
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+    @property
+    def text(self) -> str:
+        self.flush()
+        return self.content.getvalue().decode()
+
+
+Shell = Callable[..., Ran]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a terminal does once a second is done at once."""
+    monkeypatch.setattr(terminal_live, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(terminal_live, "_DRAW_SECONDS", 0.002)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def shell(here: Path, tmp_path: Path) -> Shell:
+    """`shell("job list", transport=...)` gives one command line from `here`, off a terminal unless said otherwise."""
+
+    def run(
+        *words: str,
+        transport: httpx.BaseTransport | None = None,
+        token: str = "clg_test",
+        is_terminal: bool = False,
+        term: str = "xterm",
+        **variables: str,
+    ) -> Ran:
+        out, err = Stream(is_terminal=is_terminal), Stream(is_terminal=is_terminal)
+        environ = {
+            "HOME": str(tmp_path),
+            "TERM": term,
+            "XDG_CONFIG_HOME": str(tmp_path / "config"),
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+            "COLLEGIUM_HUB": HUB,
+            "COLLEGIUM_TOKEN": token,
+        }
+        environ.update(variables)
+        code = receive(
+            tree, words, environ={k: v for k, v in environ.items() if v}, stdout=out, stderr=err, here=here,
+            transport=transport,
+        )  # fmt: skip
+        return Ran(code, out.text, err.text)
+
+    return run
