@@ -305,28 +305,28 @@ def test_a_refused_version_leaves_nothing_behind(house: House, perform: Perform,
         assert conn.execute(sa.select(uploads.c.named_at)).scalar() is None
 
 
-@pytest.mark.parametrize(
-    ("params", "code"),
-    [
-        ({"artifact_path": "../x"}, "bad_path"),
-        ({"artifact_path": "x", "digest": "sha256:12"}, "bad_digest"),
-        ({"artifact_path": "x", "metadata": {"m": "x" * 70_000}}, "metadata_too_large"),
-        ({"artifact_path": "x" * 5000}, "invalid_input"),
-        ({"artifact_path": "x", "lineage": ["a"] * 2000}, "invalid_input"),
-        ({"artifact_path": "x", "colour": "red"}, "invalid_input"),
-        ({"artifact_path": 3}, "invalid_input"),
-        ({"results": "from_previous_step"}, "no_previous_step"),
-        ({"results": "from_next_step"}, "invalid_input"),
-        ({"auto_backup": True, "retention_policy": "for ever"}, "invalid_input"),
-        ({"auto_backup": True, "backup_schedule": "hourlyish"}, "invalid_input"),
-    ],
-)
-def test_bad_input_is_named_and_changes_nothing(
-    perform: Perform, ana: Actor, session: str, params: dict[str, Any], code: str
-) -> None:
-    with pytest.raises(HubError) as caught:
-        perform(ana, "artifact_versioning", session_id=session, **params)
-    assert (caught.value.code, caught.value.status) == (code, 400)
+BAD_PARAMETERS: list[tuple[dict[str, Any], str]] = [
+    ({"artifact_path": "../x"}, "bad_path"),
+    ({"artifact_path": "x", "digest": "sha256:12"}, "bad_digest"),
+    ({"artifact_path": "x", "metadata": {"m": "x" * 70_000}}, "metadata_too_large"),
+    ({"artifact_path": "x" * 5000}, "invalid_input"),
+    ({"artifact_path": "x", "lineage": ["a"] * 2000}, "invalid_input"),
+    ({"artifact_path": "x", "colour": "red"}, "invalid_input"),
+    ({"artifact_path": 3}, "invalid_input"),
+    ({"results": "from_previous_step"}, "no_previous_step"),
+    ({"results": "from_next_step"}, "invalid_input"),
+    ({"auto_backup": True, "retention_policy": "for ever"}, "invalid_input"),
+    ({"auto_backup": True, "backup_schedule": "hourlyish"}, "invalid_input"),
+]
+
+
+def test_bad_input_is_named_and_changes_nothing(house: House, perform: Perform, ana: Actor, session: str) -> None:
+    for params, code in BAD_PARAMETERS:
+        with pytest.raises(HubError) as caught:
+            perform(ana, "artifact_versioning", session_id=session, **params)
+        assert (caught.value.code, caught.value.status) == (code, 400), params
+    with house.db.read() as conn:
+        assert conn.execute(sa.select(versions_table)).first() is None
 
 
 def test_an_alternative_text_describes_without_changing_the_version(

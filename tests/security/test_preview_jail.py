@@ -207,7 +207,7 @@ def test_a_thumbnail_is_small_and_holds_nothing_but_pixels(form: str) -> None:
     exif = Image.Exif()
     exif[0x010E] = "where it was taken"
     more = {} if form == "GIF" else {"exif": exif.tobytes()}
-    Image.radial_gradient("L").resize((1600, 800)).convert("RGB").save(source, form, **more)
+    Image.radial_gradient("L").resize((1300, 650)).convert("RGB").save(source, form, **more)
     name: jail.Jail = jail.which_jail()
     head, data = jail.render_in(name, "image", source.getvalue(), truncated=False)
     if form not in jail.formats(name):

@@ -194,36 +194,34 @@ def test_a_thrown_away_upload_is_gone(run: Run, house: House, ana: Actor, sessio
     run(work)
 
 
-@pytest.mark.parametrize(
-    ("method", "query", "headers", "status", "code"),
-    [
-        ("POST", "", {}, 400, "bad_header"),
-        ("POST", "", {"Upload-Length": "-1"}, 400, "bad_header"),
-        ("POST", "", {"Upload-Length": "1e3"}, 400, "bad_header"),
-        ("POST", "", {"Upload-Length": "9" * 30}, 400, "bad_header"),
-        ("POST", "", {"Upload-Length": str(10**15)}, 413, "upload_too_large"),
-        ("POST", "", {"Upload-Length": "1", "Upload-Metadata": "filename ???"}, 400, "bad_metadata"),
-        ("POST", "", {"Upload-Length": "1", "Upload-Metadata": "filename gICA"}, 400, "bad_metadata"),
-        ("POST", "", {"Upload-Length": "1", "Upload-Metadata": "x" * 9000}, 400, "invalid_input"),
-        ("POST", "", {"Upload-Length": "1", "Upload-Metadata": metadata(filename="../x")}, 400, "bad_path"),
-        ("POST", "", {"Upload-Length": "1", "Upload-Metadata": metadata(sha256="12")}, 400, "bad_digest"),
-        ("POST", "", {"Upload-Defer-Length": "1"}, 400, "invalid_input"),
-        ("POST", "", {"Upload-Length": "1", "Tus-Resumable": "2.0.0"}, 412, "tus_version"),
-        ("POST", "?session=nobody/none", {"Upload-Length": "1"}, 404, "session_not_found"),
-        ("POST", "?colour=red", {"Upload-Length": "1"}, 400, "invalid_input"),
-        ("PATCH", "/upl_none", BYTES, 400, "bad_header"),
-        ("PATCH", "/upl_none", {**BYTES, "Upload-Offset": "0"}, 404, "upload_not_found"),
-        ("PATCH", "/upl_none", {"Content-Type": "text/plain", "Upload-Offset": "0"}, 415, "wrong_content_type"),
-        ("GET", "", {}, 405, "method_not_allowed"),
-    ],
-)
-def test_a_bad_request_is_answered_clearly(
-    run: Run, method: str, query: str, headers: dict[str, str], status: int, code: str
-) -> None:
+BAD_REQUESTS: list[tuple[str, str, dict[str, str], int, str]] = [
+    ("POST", "", {}, 400, "bad_header"),
+    ("POST", "", {"Upload-Length": "-1"}, 400, "bad_header"),
+    ("POST", "", {"Upload-Length": "1e3"}, 400, "bad_header"),
+    ("POST", "", {"Upload-Length": "9" * 30}, 400, "bad_header"),
+    ("POST", "", {"Upload-Length": str(10**15)}, 413, "upload_too_large"),
+    ("POST", "", {"Upload-Length": "1", "Upload-Metadata": "filename ???"}, 400, "bad_metadata"),
+    ("POST", "", {"Upload-Length": "1", "Upload-Metadata": "filename gICA"}, 400, "bad_metadata"),
+    ("POST", "", {"Upload-Length": "1", "Upload-Metadata": "x" * 9000}, 400, "invalid_input"),
+    ("POST", "", {"Upload-Length": "1", "Upload-Metadata": metadata(filename="../x")}, 400, "bad_path"),
+    ("POST", "", {"Upload-Length": "1", "Upload-Metadata": metadata(sha256="12")}, 400, "bad_digest"),
+    ("POST", "", {"Upload-Defer-Length": "1"}, 400, "invalid_input"),
+    ("POST", "", {"Upload-Length": "1", "Tus-Resumable": "2.0.0"}, 412, "tus_version"),
+    ("POST", "?session=nobody/none", {"Upload-Length": "1"}, 404, "session_not_found"),
+    ("POST", "?colour=red", {"Upload-Length": "1"}, 400, "invalid_input"),
+    ("PATCH", "/upl_none", BYTES, 400, "bad_header"),
+    ("PATCH", "/upl_none", {**BYTES, "Upload-Offset": "0"}, 404, "upload_not_found"),
+    ("PATCH", "/upl_none", {"Content-Type": "text/plain", "Upload-Offset": "0"}, 415, "wrong_content_type"),
+    ("GET", "", {}, 405, "method_not_allowed"),
+]
+
+
+def test_a_bad_request_is_answered_clearly(run: Run) -> None:
     async def work(client: Client) -> None:
-        answer = await client.request(method, f"/api/uploads{query}", headers=headers)
-        assert (answer.status_code, answer.json()["code"]) == (status, code)
-        assert answer.headers["content-type"] == "application/problem+json"
+        for method, query, headers, status, code in BAD_REQUESTS:
+            answer = await client.request(method, f"/api/uploads{query}", headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (status, code), (method, query, headers)
+            assert answer.headers["content-type"] == "application/problem+json"
 
     run(work)
 
@@ -269,33 +267,31 @@ def ten(house: House, perform: Perform, ana: Actor, session: str) -> str:
     return add(house, perform, ana, session, "ten.bin", b"0123456789")
 
 
-@pytest.mark.parametrize(
-    ("asked", "status", "body", "content_range"),
-    [
-        (None, 200, b"0123456789", None),
-        ("bytes=0-3", 206, b"0123", "bytes 0-3/10"),
-        ("bytes=7-", 206, b"789", "bytes 7-9/10"),
-        ("bytes=-2", 206, b"89", "bytes 8-9/10"),
-        ("bytes=-50", 206, b"0123456789", "bytes 0-9/10"),
-        ("bytes=8-999", 206, b"89", "bytes 8-9/10"),
-        ("bytes=10-", 416, b"", "bytes */10"),
-        ("bytes=-0", 416, b"", "bytes */10"),
-        ("bytes=5-2", 200, b"0123456789", None),
-        ("bytes=0-1,4-5", 200, b"0123456789", None),
-        ("lines=1-2", 200, b"0123456789", None),
-    ],
-)
-def test_a_range_is_served_exactly(
-    run: Run, ten: str, asked: str | None, status: int, body: bytes, content_range: str | None
-) -> None:
+RANGES: list[tuple[str | None, int, bytes, str | None]] = [
+    (None, 200, b"0123456789", None),
+    ("bytes=0-3", 206, b"0123", "bytes 0-3/10"),
+    ("bytes=7-", 206, b"789", "bytes 7-9/10"),
+    ("bytes=-2", 206, b"89", "bytes 8-9/10"),
+    ("bytes=-50", 206, b"0123456789", "bytes 0-9/10"),
+    ("bytes=8-999", 206, b"89", "bytes 8-9/10"),
+    ("bytes=10-", 416, b"", "bytes */10"),
+    ("bytes=-0", 416, b"", "bytes */10"),
+    ("bytes=5-2", 200, b"0123456789", None),
+    ("bytes=0-1,4-5", 200, b"0123456789", None),
+    ("lines=1-2", 200, b"0123456789", None),
+]
+
+
+def test_a_range_is_served_exactly(run: Run, ten: str) -> None:
     async def work(client: Client) -> None:
-        headers = {} if asked is None else {"Range": asked}
-        answer = await client.get(f"/api/artifacts/{ten}/content", headers=headers)
-        assert (answer.status_code, answer.content) == (status, body)
-        assert answer.headers.get("Content-Range") == content_range
-        assert answer.headers["Accept-Ranges"] == "bytes"
-        if status != 416:
-            assert answer.headers["Content-Length"] == str(len(body))
+        for asked, status, body, content_range in RANGES:
+            headers = {} if asked is None else {"Range": asked}
+            answer = await client.get(f"/api/artifacts/{ten}/content", headers=headers)
+            assert (answer.status_code, answer.content) == (status, body), asked
+            assert answer.headers.get("Content-Range") == content_range, asked
+            assert answer.headers["Accept-Ranges"] == "bytes"
+            if status != 416:
+                assert answer.headers["Content-Length"] == str(len(body)), asked
 
     run(work)
 
@@ -334,38 +330,38 @@ def test_a_version_is_cached_for_ever_and_a_path_is_asked_for_again(run: Run, te
     run(work)
 
 
-@pytest.mark.parametrize("name", ["page.html", "drawing.svg", "script.js", "x.xhtml", "notes.md", "data.bin"])
-@pytest.mark.parametrize("query", ["", "?show=1"])
-def test_no_file_runs_or_is_read_as_a_page(
-    run: Run, house: House, perform: Perform, ana: Actor, session: str, name: str, query: str
-) -> None:
-    artifact = add(house, perform, ana, session, name, b"<script>alert(1)</script>")
+def test_no_file_runs_or_is_read_as_a_page(run: Run, house: House, perform: Perform, ana: Actor, session: str) -> None:
+    names = ["page.html", "drawing.svg", "script.js", "x.xhtml", "notes.md", "data.bin"]
+    artifacts = {name: add(house, perform, ana, session, name, b"<script>alert(1)</script>") for name in names}
 
     async def work(client: Client) -> None:
-        answer = await client.get(f"/api/artifacts/{artifact}/content{query}")
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
-        assert "html" not in answer.headers["Content-Type"]
-        in_place = answer.headers["Content-Disposition"].startswith("inline")
-        assert not in_place or answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+        for name, artifact in artifacts.items():
+            for query in ("", "?show=1"):
+                answer = await client.get(f"/api/artifacts/{artifact}/content{query}")
+                assert answer.headers["X-Content-Type-Options"] == "nosniff", name
+                assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'"), name
+                assert "html" not in answer.headers["Content-Type"], name
+                in_place = answer.headers["Content-Disposition"].startswith("inline")
+                assert not in_place or answer.headers["Content-Type"] == "text/plain; charset=utf-8", name
 
     run(work)
 
 
-@pytest.mark.parametrize("name", [HOSTILE, "räksmörgås ψ.csv", "a;b=c.txt", "%0d%0aSet-Cookie: x=1", "'", "..."])
 def test_a_file_keeps_its_name_and_the_name_breaks_no_header(
-    run: Run, house: House, perform: Perform, ana: Actor, session: str, name: str
+    run: Run, house: House, perform: Perform, ana: Actor, session: str
 ) -> None:
-    artifact = add(house, perform, ana, session, f"folder/{name}", b"x")
+    names = [HOSTILE, "räksmörgås ψ.csv", "a;b=c.txt", "%0d%0aSet-Cookie: x=1", "'", "..."]
+    artifacts = {name: add(house, perform, ana, session, f"folder/{name}", b"x") for name in names}
 
     async def work(client: Client) -> None:
-        said = (await client.get(f"/api/artifacts/{artifact}/content")).headers["Content-Disposition"]
-        plain, _, true_name = said.partition("; filename*=UTF-8''")
-        assert unquote(true_name) == name
-        assert plain.startswith('attachment; filename="') and plain.count('"') == 2
-        assert said.isascii() and said.isprintable()
-        found = await client.get(f"/api/artifacts/{quote(f'ana/hcl:folder/{name}')}")
-        assert found.json()["path"] == f"folder/{name}"
+        for name, artifact in artifacts.items():
+            said = (await client.get(f"/api/artifacts/{artifact}/content")).headers["Content-Disposition"]
+            plain, _, true_name = said.partition("; filename*=UTF-8''")
+            assert unquote(true_name) == name
+            assert plain.startswith('attachment; filename="') and plain.count('"') == 2, name
+            assert said.isascii() and said.isprintable(), name
+            found = await client.get(f"/api/artifacts/{quote(f'ana/hcl:folder/{name}')}")
+            assert found.json()["path"] == f"folder/{name}"
 
     run(work)
 
