@@ -18,6 +18,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import platform
 import re
 import sys
@@ -25,6 +26,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # For matrices of this size threads cost more than they give.
 
 import matplotlib
 import numpy as np
