@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from hub.jobs import sandbox
+from hub.jobs.cgroup import Cgroup
 from hub.jobs.processes import groups
 
 SANDBOXED = pytest.param(True, id="sandboxed", marks=pytest.mark.real)
@@ -280,3 +281,15 @@ def test_the_sandbox_hides_the_house_and_the_network(job: Callable[..., Job], tm
     assert log.count("Read-only file system") == 3
     assert log.count("No such file or directory") == 4
     assert "eth" not in log
+
+
+def test_a_cgroup_is_given_its_limits_and_asked_what_it_did(tmp_path: Path) -> None:
+    group = Cgroup(str(tmp_path), "job-1", {"memory_bytes": 1000, "processes": 7})
+    assert (group.path / "memory.max").read_text() == "1000"
+    assert (group.path / "pids.max").read_text() == "7"
+    assert group.verdict() is None
+    (group.path / "memory.events").write_text("low 0\noom_kill 1\n")
+    assert group.verdict() == "memory"
+    (group.path / "memory.events").write_text("low 0\noom_kill 0\n")
+    (group.path / "pids.events").write_text("max 3\n")
+    assert group.verdict() == "processes"
