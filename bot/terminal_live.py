@@ -177,12 +177,15 @@ def _write_log(live: LogLive, door: Door, screen: Screen) -> int:
     lines = _Lines()
     try:
         for piece in door.hub.log(live.job, offset=live.offset, follow=live.follow):
-            if screen.is_terminal:
-                for text in lines.add(piece.content):
-                    screen.write(text + "\n")
-            else:
-                screen.raw(piece.content)
-            offset = piece.next_offset
+            try:
+                if screen.is_terminal:
+                    for text in lines.add(piece.content):
+                        screen.write(text + "\n")
+                else:
+                    screen.raw(piece.content)
+            finally:
+                # Bytes once handed over are written in the end, also when Ctrl-C comes while they are.
+                offset = piece.next_offset
     except KeyboardInterrupt:
         again = door.written("job", "logs", live.job, "--follow", "--offset", str(offset))
         screen.aside(f"Stopped after byte {offset}. Go on: {again}")
