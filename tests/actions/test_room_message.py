@@ -71,8 +71,14 @@ def test_many_at_once_are_all_kept_in_one_order(house: House, perform: Perform, 
     assert sorted(message["sequence"] for message in said) == list(range(1, 25))
 
 
-def test_a_message_is_told_to_the_room_after_commit(bus: MemoryBus, perform: Perform, ana: Actor, lab: str) -> None:
+def test_a_message_is_told_to_the_room_after_commit(
+    house: House, bus: MemoryBus, perform: Perform, ana: Actor, lab: str
+) -> None:
     message = perform(ana, "room_message", session_id=lab, text="hello", client_id="c1")
+    # What follows a commit is done in order, but beside the answer: when this is done, so is what came before.
+    done = threading.Event()
+    house.db.write(lambda tx: tx.after_commit(done.set))
+    assert done.wait(10)
     told = [said for channel, said in bus.published if channel == f"session:{lab}" and said["kind"] == "message"]
     assert told == [{"kind": "message", "message": message}]
 
