@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,13 @@ def make_person(house: House, handle: str, *, hub_role: Any = "member", email: s
         actor = accounts.actor_of(conn, person)
     assert actor is not None
     return actor
+
+
+def settle(house: House) -> None:
+    """Wait until what was asked for after a commit is done: that happens in order, but beside the answer."""
+    done = threading.Event()
+    house.db.write(lambda tx: tx.after_commit(done.set))
+    assert done.wait(10)
 
 
 @pytest.fixture

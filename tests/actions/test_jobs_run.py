@@ -17,6 +17,7 @@ from hub.core.errors import Conflict, InvalidInput
 from hub.core.house import House
 from hub.jobs import rules, sandbox, views
 from hub.ledger.tables import ledger
+from tests.conftest import settle
 from tests.jobs import add_file, agent, personal, run_steps, run_until
 
 Perform = Callable[..., Any]
@@ -84,6 +85,7 @@ def test_a_job_runs_and_what_it_made_comes_back_with_its_lineage(
     assert done.used.wall_seconds is not None
     assert done.found_environment is not None
     assert done.sandboxed is False
+    settle(house)
     assert (f"log:{made['id']}", {"size": 23, "done": True}) in bus.published
 
 

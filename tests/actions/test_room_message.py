@@ -14,6 +14,7 @@ from hub.core.house import House
 from hub.rooms import views
 from hub.rooms.tables import messages
 from hub.sessions.tables import grants
+from tests.conftest import settle
 
 Perform = Callable[..., Any]
 
@@ -75,10 +76,7 @@ def test_a_message_is_told_to_the_room_after_commit(
     house: House, bus: MemoryBus, perform: Perform, ana: Actor, lab: str
 ) -> None:
     message = perform(ana, "room_message", session_id=lab, text="hello", client_id="c1")
-    # What follows a commit is done in order, but beside the answer: when this is done, so is what came before.
-    done = threading.Event()
-    house.db.write(lambda tx: tx.after_commit(done.set))
-    assert done.wait(10)
+    settle(house)
     told = [said for channel, said in bus.published if channel == f"session:{lab}" and said["kind"] == "message"]
     assert told == [{"kind": "message", "message": message}]
 
