@@ -25,5 +25,5 @@ export function icon(name, shape = "i") {
 
 /** The circle with somebody's initials. */
 export function face(person, size = "") {
-  return make("span", { class: `face ${size} ${person.tone}`, "aria-hidden": "true" }, person.initials);
+  return make("span", { class: `face ${size} ${person.tone}`, "data-initials": person.initials, "aria-hidden": "true" });
 }

@@ -13,6 +13,6 @@ const PARTS = {
 
 keepTimes();
 document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
-for (const [name, module] of Object.entries(PARTS)) {
-  if (document.querySelector(name)) import(module);
-}
+const wanted = Object.keys(PARTS).filter((name) => document.querySelector(name));
+await Promise.allSettled(wanted.map((name) => import(PARTS[name])));
+document.documentElement.dataset.alive = "";
