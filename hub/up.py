@@ -50,6 +50,7 @@ def up(
         app.prepare(settings).close()
         launcher = Launcher(children(settings), settings.data.absolute() / "logs" / "processes", console=console)
         hub_file = settings.data / HUB_FILE
+        hub_file.unlink(missing_ok=True)  # of a hub that was killed
 
         async def ready() -> None:
             hub_file.write_bytes(msgspec.json.encode(Running(settings.origin, os.getpid())))

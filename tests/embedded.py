@@ -17,7 +17,7 @@ COLLEGIUM = (sys.executable, "-m", "hub.cli")
 class Hub:
     """An embedded hub in a folder of its own, and the shell of somebody who works beside it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, **settings: str) -> None:
         self.data, self.here = root / "data", root / "here"
         (self.here / "data").mkdir(parents=True)
         self.environ = {k: v for k, v in os.environ.items() if not k.startswith("COLLEGIUM_")} | {
@@ -27,17 +27,24 @@ class Hub:
             "XDG_CONFIG_HOME": str(root / "config"),
             "XDG_STATE_HOME": str(root / "state"),
             "PYTHONPATH": str(Path(__file__).parents[1]),
+            **settings,
         }
         self.output = (root / "up.log").open("w")
-        self.up = self._start()
+        self.up = self.start()
 
-    def _start(self) -> subprocess.Popen[str]:
+    def start(self) -> subprocess.Popen[str]:
         up = self.begin("up", "--data", str(self.data), "--port", "0", stdout=self.output, stderr=self.output)
         deadline = time.monotonic() + 90
-        while not (self.data / "hub.json").exists():
+        while not self._is_up(up.pid):
             assert up.poll() is None and time.monotonic() < deadline, Path(self.output.name).read_text()
             time.sleep(0.1)
         return up
+
+    def _is_up(self, pid: int) -> bool:
+        try:
+            return bool(json.loads((self.data / "hub.json").read_text())["pid"] == pid)
+        except (FileNotFoundError, ValueError):
+            return False
 
     def begin(self, *words: str, **streams: Any) -> subprocess.Popen[str]:
         return subprocess.Popen([*COLLEGIUM, *words], env=self.environ, cwd=self.here, text=True, **streams)
@@ -59,6 +66,22 @@ class Hub:
     @property
     def url(self) -> str:
         return str(json.loads((self.data / "hub.json").read_text())["url"])
+
+    def processes(self) -> dict[int, str]:
+        """The command lines of everything alive that belongs to this hub, by process id: jobs and runners too."""
+        found = {}
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit() or int(folder.name) == os.getpid():
+                continue
+            try:
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                surroundings = (folder / "environ").read_bytes().decode(errors="replace")
+                is_gone = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            except OSError:
+                continue
+            if not is_gone and (str(self.data) in command or f"COLLEGIUM_DATA={self.data}" in surroundings):
+                found[int(folder.name)] = command
+        return found
 
     def close(self) -> None:
         self.up.send_signal(signal.SIGINT)
