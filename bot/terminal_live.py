@@ -56,9 +56,8 @@ def _follow_job(live: JobLive, door: Door, screen: Screen) -> int:
             if time.monotonic() - asked_at >= _POLL_SECONDS:
                 job, asked_at = watch.look(), time.monotonic()
                 if not job.is_over:
-                    screen.update(
-                        _moving(job_card(job, door, tail=log.tail if log else ""), log is not None), door.now()
-                    )
+                    card = job_card(job, door, tail=log.tail if log else "")
+                    screen.update(_beside_log(card, screen) if log else card, door.now())
             if job is not None and job.is_over and (log is None or log.is_done):
                 break
             time.sleep(_DRAW_SECONDS)
@@ -72,9 +71,10 @@ def _follow_job(live: JobLive, door: Door, screen: Screen) -> int:
     return _exit_code(job)
 
 
-def _moving(card: Reply, beside_log: bool) -> Reply:
-    """A card that is redrawn below a log keeps to what changes."""
-    return msgspec.structs.replace(card, fields=(), next=(), url="") if beside_log else card
+def _beside_log(card: Reply, screen: Screen) -> Reply:
+    """A card below a log keeps to what changes; between full lines only states are told, for the log tells the rest."""
+    progress = None if screen.is_plain else card.progress
+    return msgspec.structs.replace(card, progress=progress, fields=(), next=(), url="")
 
 
 def ended_job(reply: Reply, door: Door) -> tuple[Job, int]:

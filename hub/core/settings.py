@@ -22,7 +22,18 @@ from hub.core.errors import InvalidInput
 PREFIX = "COLLEGIUM_"
 SOCKET_FOLDER_BYTES = 88
 # Names with our prefix that are not settings of the hub: the launcher's pipe, and what the shell client reads.
-NOT_SETTINGS = {"PARENT_PIPE", "HUB", "TOKEN", "TOKEN_FILE", "CONFIG", "INPUTS", "JOB", "TEST_POSTGRES", "PLAIN"}
+NOT_SETTINGS = {
+    "PARENT_PIPE",
+    "HUB",
+    "SESSION",
+    "TOKEN",
+    "TOKEN_FILE",
+    "CONFIG",
+    "INPUTS",
+    "JOB",
+    "TEST_POSTGRES",
+    "PLAIN",
+}
 
 
 class Doc(msgspec.Struct, frozen=True):
