@@ -60,7 +60,7 @@ def agent(house: House, name: str = "agent-1") -> Agent:
     return Agent(HousePort(house), local(house.settings), name)
 
 
-def run_until(house: House, reached: Callable[[], object], seconds: float = 20.0, *, by: Agent | None = None) -> None:
+def run_until(house: House, reached: Callable[[], object], seconds: float = 45.0, *, by: Agent | None = None) -> None:
     """Let workers and agent take turns until it is so."""
     watcher = by or agent(house)
     deadline = time.monotonic() + seconds

@@ -23,7 +23,7 @@ BOTH = pytest.mark.parametrize("sandboxed", [pytest.param(False, id="plain"), SA
 MIB = 1 << 20
 
 
-def wait_until(true: Callable[[], object], seconds: float = 15.0) -> None:
+def wait_until(true: Callable[[], object], seconds: float = 45.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"

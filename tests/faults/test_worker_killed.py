@@ -118,7 +118,7 @@ def worker(house: House) -> Iterator[Callable[[str, str], subprocess.Popen[bytes
         process.wait()
 
 
-def wait_until(true: Callable[[], object], seconds: float = 15.0) -> None:
+def wait_until(true: Callable[[], object], seconds: float = 45.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"
