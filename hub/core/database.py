@@ -23,6 +23,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -223,7 +224,10 @@ class _SqliteWriter:
                         closing = True
                         break
                     group.append(waiting)
-                self._carry_out(group)
+                answers = self._carry_out(group)
+            # Answered after the turn is over: whoever is stopped in a callback must not stop every other writer.
+            for answer in answers:
+                answer()
             if closing:
                 return
 
@@ -237,27 +241,28 @@ class _SqliteWriter:
         finally:
             fcntl.flock(self._turn, fcntl.LOCK_UN)
 
-    def _carry_out(self, group: list[_Waiting]) -> None:
+    def _carry_out(self, group: list[_Waiting]) -> list[Callable[[], None]]:
+        """Commit the group; returns what is left to do once the turn is over."""
         group = [w for w in group if w.future.set_running_or_notify_cancel()]
         if not group:
-            return
+            return []
         try:
             outcomes = self._transaction(group)
         except BaseException as error:
             if len(group) == 1:
-                group[0].future.set_exception(_told(error))
-                return
+                return [partial(group[0].future.set_exception, _told(error))]
             # The group failed as a whole (a full disk rolls everything back): each alone, so that only the one at
             # fault is told so.
+            answers: list[Callable[[], None]] = []
             for waiting in group:
                 try:
                     outcomes = self._transaction([waiting])
                 except BaseException as alone:
-                    waiting.future.set_exception(_told(alone))
+                    answers.append(partial(waiting.future.set_exception, _told(alone)))
                 else:
-                    self._answer(outcomes)
-            return
-        self._answer(outcomes)
+                    answers.append(partial(self._answer, outcomes))
+            return answers
+        return [partial(self._answer, outcomes)]
 
     def _transaction(self, group: list[_Waiting]) -> list[tuple[_Waiting, Tx | None, Any]]:
         outcomes: list[tuple[_Waiting, Tx | None, Any]] = []
