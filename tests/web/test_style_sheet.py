@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CSS = (ROOT / "static" / "style.css").read_text()
+CSS = "".join((ROOT / "static" / name).read_text() for name in ("style.css", "pages.css"))
 TEMPLATES = sorted((ROOT / "hub" / "web" / "pages" / "templates").glob("*.html"))
 MODULES = sorted((ROOT / "static" / "js").glob("*.js"))
 _PAIR = re.compile(r"--([\w-]+): light-dark\(oklch\(([^)]*)\), oklch\(([^)]*)\)\)")
@@ -21,7 +21,6 @@ READ = [
     *((state, f"{state}-wash") for state in (*STATES, "accent")),
     *((text, f"{state}-wash") for text in ("ink", "ink-2") for state in (*STATES, "accent")),
     *(("on-accent", ground) for ground in ("accent", "accent-strong", "ink-3", *PEOPLE)),
-    ("ink", "mark"),
 ]
 
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-from markupsafe import Markup
 
 from hub.web.pages import words
 
@@ -182,9 +181,4 @@ class Frame(msgspec.Struct, frozen=True):
     tabs: Sequence[Tab] = ()
     hub: str = ""
     version: str = ""
-    events: str = ""  # session whose events this page follows
     look: str = ""
-
-
-Json = dict[str, Any]
-Html = Markup
