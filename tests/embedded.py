@@ -11,6 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bot.terminal import receive
+from hub.cli import tree
+from tests.bot.conftest import Stream
+
 COLLEGIUM = (sys.executable, "-m", "hub.cli")
 
 
@@ -29,14 +33,16 @@ class Hub:
             "PYTHONPATH": str(Path(__file__).parents[1]),
             **settings,
         }
-        self.output = (root / "up.log").open("w")
+        self.log = root / "up.log"
         self.up = self.start()
 
     def start(self) -> subprocess.Popen[str]:
-        up = self.begin("up", "--data", str(self.data), "--port", "0", stdout=self.output, stderr=self.output)
+        """Run `up` and wait until the hub is ready."""
+        with self.log.open("a") as output:
+            up = self.begin("up", "--data", str(self.data), "--port", "0", stdout=output, stderr=output)
         deadline = time.monotonic() + 90
         while not self._is_up(up.pid):
-            assert up.poll() is None and time.monotonic() < deadline, Path(self.output.name).read_text()
+            assert up.poll() is None and time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.1)
         return up
 
@@ -49,13 +55,12 @@ class Hub:
     def begin(self, *words: str, **streams: Any) -> subprocess.Popen[str]:
         return subprocess.Popen([*COLLEGIUM, *words], env=self.environ, cwd=self.here, text=True, **streams)
 
-    def __call__(self, *words: str, code: int = 0, stdin: str = "") -> str:
-        ran = subprocess.run(
-            [*COLLEGIUM, *words], env=self.environ, cwd=self.here, text=True, capture_output=True, timeout=120,
-            input=stdin, check=False,
-        )  # fmt: skip
-        assert ran.returncode == code, f"{words}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
-        return ran.stdout if code == 0 else ran.stdout + ran.stderr
+    def __call__(self, *words: str, code: int = 0) -> str:
+        """What a command says; in this process, because starting Python takes longer than most commands."""
+        out, err = Stream(), Stream()
+        found = receive(tree, words, environ=self.environ, stdout=out, stderr=err, here=self.here)
+        assert found == code, f"{words}: {found}\n{out.text}\n{err.text}"
+        return out.text if code == 0 else out.text + err.text
 
     def json(self, *words: str) -> Any:
         return json.loads(self(*words, "--json"))
@@ -84,6 +89,6 @@ class Hub:
         return found
 
     def close(self) -> None:
+        """Stop the hub as Ctrl-C does."""
         self.up.send_signal(signal.SIGINT)
         assert self.up.wait(60) == 0
-        self.output.close()

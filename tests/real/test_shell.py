@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import re
@@ -10,74 +9,22 @@ import select
 import signal
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pytest
 
-from bot.terminal import receive
-from hub.cli import tree
-from tests.bot.conftest import Stream
+from tests.embedded import COLLEGIUM, Hub
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
-COLLEGIUM = (sys.executable, "-m", "hub.cli")
 COUNTER = """#!/bin/bash
 for each in $(seq ${1:-5}); do echo "step $each/${1:-5}"; sleep 0.2; done
 wc -l < data/lines.csv > count.txt
 """
 LINES = "line,wavenumber\nP1,2865.1\nP2,2843.6\n"
-
-
-class Hub:
-    """An embedded hub in a folder of its own, and the shell of somebody who works beside it."""
-
-    def __init__(self, root: Path) -> None:
-        self.data, self.here = root / "data", root / "here"
-        (self.here / "data").mkdir(parents=True)
-        self.environ = {k: v for k, v in os.environ.items() if not k.startswith("COLLEGIUM_")} | {
-            "COLLEGIUM_DATA": str(self.data),
-            "COLLEGIUM_OWNER": "ana",
-            "HOME": str(root),
-            "XDG_CONFIG_HOME": str(root / "config"),
-            "XDG_STATE_HOME": str(root / "state"),
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-        }
-        self.output = (root / "up.log").open("w")
-        self.up = self._start()
-
-    def _start(self) -> subprocess.Popen[str]:
-        up = self.begin("up", "--data", str(self.data), "--port", "0", stdout=self.output, stderr=self.output)
-        deadline = time.monotonic() + 90
-        while not (self.data / "hub.json").exists():
-            assert up.poll() is None and time.monotonic() < deadline, Path(self.output.name).read_text()
-            time.sleep(0.1)
-        return up
-
-    def begin(self, *words: str, **streams: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen([*COLLEGIUM, *words], env=self.environ, cwd=self.here, text=True, **streams)
-
-    def __call__(self, *words: str, code: int = 0) -> str:
-        """What a command says; in this process, because starting Python takes longer than most commands."""
-        out, err = Stream(), Stream()
-        found = receive(tree, words, environ=self.environ, stdout=out, stderr=err, here=self.here)
-        assert found == code, f"{words}: {found}\n{out.text}\n{err.text}"
-        return out.text if code == 0 else out.text + err.text
-
-    def json(self, *words: str) -> Any:
-        return json.loads(self(*words, "--json"))
-
-    def write(self, name: str, text: str) -> None:
-        (self.here / name).write_text(text)
-
-    def close(self) -> None:
-        self.up.send_signal(signal.SIGINT)
-        assert self.up.wait(60) == 0
-        self.output.close()
-        self.up.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +184,6 @@ def test_a_hub_that_stops_is_said_to_be_stopped_and_keeps_everything(tmp_path: P
     hub.close()
     told = hub("whoami", code=8)
     assert f"No hub is running in {hub.data}." in told and f"collegium up --data {hub.data}" in told
-    hub.output = Path(hub.output.name).open("a")  # noqa: SIM115 - closed by close()
-    hub.up = hub._start()
+    hub.up = hub.start()
     assert "host.txt version 1" in hub("artifact", "list")
     hub.close()
