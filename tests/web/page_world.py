@@ -132,7 +132,9 @@ def make(house: House, clock: FrozenClock, perform: Perform, ana: Actor, ben: Ac
     queued = _job(house, perform, ben, session, "second molecule")
     for who, said in ((ana, "Please open the figure and find the gap first."), (ben, f"R0 − P1 is 41.15 {HOSTILE}")):
         perform(who, "room_message", session_id=session, text=said)
-    link = perform(ana, "link_create", session_id=session, role="read", uses=5, label="For the seminar")["link"]
+    shared = perform(ana, "link_create", session_id=session, role="read", uses=5, label="For the seminar")
+    link = shared["link"]
+    perform(ben, "link_open", secret=shared["secret"])  # Ben belongs here by two grants, and is one person.
     clock.set(now)
     for version in (photo, table, text, lines, script):
         previews.make(house, version)

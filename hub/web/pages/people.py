@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import cast
 
 import msgspec
 
 from hub.core.context import Scope
+from hub.core.roles import SessionRole, strongest
 from hub.sessions import views as sessions
 from hub.sessions.views import LinkRow, ParticipantView
 from hub.web.pages import frames, render, words
@@ -15,7 +17,7 @@ from hub.web.pages.faces import Person, State
 _ROLES = (("read", "Read"), ("read_write", "Read and write"), ("admin", "Read, write and share"))
 _LINK_ROLES = (("read", "look around"), ("read_write", "look around and write"))
 _EXPIRIES = (("One hour", 1), ("One day", 24), ("One week", 168), ("Four weeks", 672))
-_VIA = {"owner": "Made this session", "share": "Added by hand", "link": "Came by a link", "invitation": "Was invited"}
+_VIA = {"owner": "made this session", "share": "added by hand", "link": "came by a link", "invitation": "was invited"}
 _ENDS = {
     "expired": State("Ended", "stopped"),
     "revoked": State("Taken back", "failed"),
@@ -51,14 +53,15 @@ def show(scope: Scope, params: dict[str, str]) -> str:
     may_link = scope.access.may(session.id, "link:create")
     links = [_link(scope, row) for row in sessions.session_links(scope, session.id)] if may_link else []
     is_open = sum(link.live for link in links)
+    belong = _one_each(found.participants)
     return render.html(
         "people.html",
         frames.within(scope, session, "People and links", "People"),
         now=scope.now,
-        says=_says(len(found.participants), len(found.invitations), is_open),
+        says=_says(len(belong), len(found.invitations), is_open),
         session=session.id,
         next=f"{frames.home_of(session)}/people",
-        people=[_row(scope, each, may_share) for each in found.participants],
+        people=[_row(scope, each, may_share) for each in belong],
         invited=[(each.email, frames.role_word(each.role)) for each in found.invitations],
         roles=_ROLES,
         may_share=may_share,
@@ -72,20 +75,34 @@ def show(scope: Scope, params: dict[str, str]) -> str:
 
 def rows(scope: Scope, session_id: str) -> list[PersonRow]:
     """Who belongs to a session, for the room's side."""
-    return [_row(scope, each, False) for each in sessions.participants(scope, session_id).participants]
+    return [_row(scope, each, False) for each in _one_each(sessions.participants(scope, session_id).participants)]
 
 
-def _row(scope: Scope, each: ParticipantView, may_share: bool) -> PersonRow:
-    text = _VIA.get(each.via, words.sentence(each.via))
-    if each.expires is not None:
-        text += f", until {words.moment(frames.instant(each.expires))} UTC"
+def _one_each(participants: list[ParticipantView]) -> list[list[ParticipantView]]:
+    """What each person holds, in the order they came: somebody may have been added and have opened a link as well."""
+    held: dict[str, list[ParticipantView]] = {}
+    for each in participants:
+        held.setdefault(each.person.id, []).append(each)
+    return list(held.values())
+
+
+def _row(scope: Scope, held: list[ParticipantView], may_share: bool) -> PersonRow:
+    person = held[0].person
+    role = strongest([cast(SessionRole, each.role) for each in held]) or held[0].role
+    owns = any(each.via == "owner" for each in held)
     return PersonRow(
-        person=frames.person(each.person),
-        text=text,
-        role=each.role,
-        role_word=frames.role_word(each.role),
-        change=may_share and each.via != "owner" and each.person.id != scope.actor.id,
+        person=frames.person(person),
+        text=words.sentence(words.listing(list(dict.fromkeys(map(_how, held))))),
+        role=role,
+        role_word=frames.role_word(role),
+        change=may_share and not owns and person.id != scope.actor.id,
     )
+
+
+def _how(held: ParticipantView) -> str:
+    """By what somebody belongs here, and until when."""
+    how = _VIA.get(held.via, held.via)
+    return how if held.expires is None else f"{how} until {words.moment(frames.instant(held.expires))} UTC"
 
 
 def _link(scope: Scope, row: LinkRow) -> Link:
