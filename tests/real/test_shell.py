@@ -113,7 +113,7 @@ def test_ctrl_c_leaves_the_job_alone(hub: Hub) -> None:
 def test_on_a_terminal_the_card_is_redrawn_and_its_end_stays(hub: Hub) -> None:
     ours, theirs = pty.openpty()
     environ = {**hub.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
-    words = ("job", "submit", "run.sh", "4", "-i", "data/lines.csv", "-n", "on a terminal", "--follow")
+    words = ("job", "submit", "run.sh", "25", "-i", "data/lines.csv", "-n", "on a terminal", "--follow")
     process = subprocess.Popen([*COLLEGIUM, *words], env=environ, cwd=hub.here, stdout=theirs, stderr=theirs)
     os.close(theirs)
     drawn = b""
@@ -129,7 +129,7 @@ def test_on_a_terminal_the_card_is_redrawn_and_its_end_stays(hub: Hub) -> None:
     assert process.wait(60) == 0
     assert b"\x1b[?25l" in drawn and drawn.count(b"\x1b[?25l") == drawn.count(b"\x1b[?25h")
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode())
-    assert "● Running" in shown and "✓ Succeeded" in shown and "step 4/4" in shown
+    assert "● Running" in shown and "✓ Succeeded" in shown and "step 25/25" in shown
 
 
 def test_an_entry_is_written_signed_and_verified(hub: Hub) -> None:
