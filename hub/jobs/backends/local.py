@@ -149,7 +149,10 @@ _STARTED: list[subprocess.Popen[bytes]] = []
 
 
 def _forget_ended() -> None:
-    _STARTED[:] = [runner for runner in _STARTED if runner.poll() is None]
+    # One at a time: another thread may be adding the runner that it has just started.
+    for runner in [runner for runner in _STARTED if runner.poll() is not None]:
+        with contextlib.suppress(ValueError):
+            _STARTED.remove(runner)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
