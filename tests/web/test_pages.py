@@ -135,7 +135,7 @@ def test_every_link_of_every_page_leads_somewhere(application: Starlette, world:
         ("notebook", "Two entries; one is signed."),
         ("jobs", "One is running, one waits and two have ended."),
         ("people", "Two people belong to this session; one is invited; one link is open."),
-        ("figure", "Made by job 1 today 07:09, from two files."),
+        ("figure", "Made by job 1, today 07:09, from two files."),
     ],
 )
 def test_a_page_opens_with_a_sentence_a_person_would_say(

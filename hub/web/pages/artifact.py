@@ -163,7 +163,7 @@ def _says(scope: Scope, view: ArtifactView, graph: Graph, made_by: str) -> str:
         said = f"{view.author.name} added this {at}."
     else:
         sources = sum(edge.target == view.job for edge in graph.edges)
-        said = f"Made by {made_by or 'a job'} {at}" + (f", from {words.count(sources, 'file')}." if sources else ".")
+        said = f"Made by {made_by or 'a job'}, {at}" + (f", from {words.count(sources, 'file')}." if sources else ".")
     if view.newest != view.number:
         said += f" The newest version is {view.newest}."
     return said
