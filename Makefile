@@ -39,7 +39,9 @@ fmt: setup ## format the code and sort its imports
 	$(BIN)/ruff format
 
 bench: setup ## benchmarks, each a ratio to a known system in the same run
-	$(BIN)/pytest tests/benchmarks -m slow -s -p no:randomly
+	@for each in tests/benchmarks/[a-z]*.py; do \
+		echo "$$each"; $(BIN)/python -m "tests.benchmarks.$$(basename "$$each" .py)" || exit 1; \
+	done
 
 docs: setup ## write deploy/reference.md again from the code it describes
 	$(BIN)/python deploy/reference.py
