@@ -173,6 +173,7 @@ def _write_lines(ctx: Context, action: str, request: bytes | None) -> int:
                 session=named.session_id,
                 by_service=ctx.actor.by_service,
                 link=ctx.actor.link_id,
+                came_by=ctx.actor.came_by,
                 request=None if request is None else request.hex(),
                 facts=named.facts,
             ),

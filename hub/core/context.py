@@ -40,6 +40,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     link_role: SessionRole | None = None
     signed_in_at: dt.datetime | None = None
     by_service: str | None = None  # the service that acts as this person
+    came_by: str | None = None  # where a chat bot heard them: `slack:WORKSPACE:CHANNEL[:THREAD]`; goes into the ledger
 
 
 SYSTEM = Actor(id="hub", name="Collegium", kind="system", hub_role="operator")

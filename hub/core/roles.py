@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 SessionRole = Literal["owner", "admin", "read_write", "read", "teacher", "mentor", "student", "guest"]
-HubRole = Literal["operator", "member", "guest"]
+HubRole = Literal["operator", "member", "guest", "service"]
 Visibility = Literal["private", "session", "hub"]
 
 _READ = frozenset({"session:read", "people:read", "job:read", "entry:read", "artifact:read", "room:join"})
@@ -50,6 +50,8 @@ HUB_PERMISSIONS: dict[HubRole, frozenset[str]] = {
     "operator": _MEMBER | frozenset({"account:create", "account:sign_in_link", "hub:verify"}),
     "member": _MEMBER,
     "guest": _GUEST,
+    # What a service of the hub (live, bot) may do in its own name; for all else it names the person it acts as.
+    "service": frozenset({"chat:serve"}),
 }
 
 # How roles compare: nobody may grant what ranks above their own.
@@ -125,7 +127,7 @@ def _by_role(actor: Standing, permission: str, visibility: Visibility | None) ->
     if visibility == "private" and not actor.is_owner:
         return Refused("it is private to somebody else", known=False)
     if actor.session_role is None:
-        is_open = visibility == "hub" and actor.hub_role != "guest" and not actor.by_link
+        is_open = visibility == "hub" and actor.hub_role in {"operator", "member"} and not actor.by_link
         if is_open and permission in _READ:
             return Allowed("it is open to every member of this hub")
         return Refused("no role in its session", known=is_open)

@@ -60,6 +60,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     live_token: Annotated[
         str, Doc("Service token of the live process; empty means one made under DATA/keys.", secret=True)
     ] = ""
+    bot_token: Annotated[
+        str, Doc("Service token of the chat bot; empty means one made under DATA/keys.", secret=True)
+    ] = ""
+    join: Annotated[
+        Literal["invite", "workspace"],
+        Doc("`workspace` lets full members of a connected chat workspace make their account by their first command."),
+    ] = "invite"
+    smtp_url: Annotated[
+        str, Doc("Where mail goes: smtp://, smtp+starttls:// or smtps://USER:PASSWORD@HOST:PORT.", secret=True)
+    ] = ""
+    mail_from: Annotated[str, Doc("Address mail comes from; empty means collegium@ the public host.")] = ""
+    breached_passwords: Annotated[
+        str, Doc("File of breached passwords: sorted SHA-1 digests in hexadecimal, one a line, as HIBP publishes them.")
+    ] = ""
+    tls_certificate: Annotated[str, Doc("PEM file of the front door's certificate chain; empty: TLS ends elsewhere.")] = ""
+    tls_key: Annotated[str, Doc("PEM file of the certificate's key.")] = ""
+    backup_to: Annotated[str, Doc("Folder that `collegium backup` writes to when none is named.")] = ""
     web_processes: Annotated[int, Doc("How many web processes are run.")] = 1
     workers: Annotated[int, Doc("How many RQ workers `up` starts.")] = 2
     owner: Annotated[str, Doc("Handle of the person made at first start of an embedded hub.")] = ""
@@ -107,6 +124,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def redis(self) -> str:
         return self.redis_url or f"unix://{self.valkey_socket}"
+
+    @property
+    def bot_socket(self) -> Path:
+        """The Unix socket on which the bot listens for what the front door forwards from chat platforms."""
+        return self.run / "bot.sock"
 
     @property
     def web_socket(self) -> Path:

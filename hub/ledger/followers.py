@@ -28,6 +28,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     object: str
     session: str | None
     facts: dict[str, Any]
+    came_by: str | None = None
 
 
 def read(
@@ -44,19 +45,22 @@ def read(
     )
     if session is not None:
         query = query.where(ledger.c.session == session)
-    return [
-        Event(
-            sequence=row.sequence,
-            at=row.at,
-            actor=row.actor,
-            action=row.action,
-            object_kind=row.object_kind,
-            object=row.object,
-            session=row.session,
-            facts=msgspec.json.decode(row.bytes, type=Body).facts if row.bytes else {},
-        )
-        for row in conn.execute(query)
-    ]
+    return [_event(row) for row in conn.execute(query)]
+
+
+def _event(row: sa.Row[Any]) -> Event:
+    body = msgspec.json.decode(row.bytes, type=Body) if row.bytes else None
+    return Event(
+        sequence=row.sequence,
+        at=row.at,
+        actor=row.actor,
+        action=row.action,
+        object_kind=row.object_kind,
+        object=row.object,
+        session=row.session,
+        facts=body.facts if body else {},
+        came_by=body.came_by if body else None,
+    )
 
 
 def newest(conn: sa.Connection) -> int:

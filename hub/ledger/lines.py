@@ -26,6 +26,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     session: str | None = None
     by_service: str | None = None
     link: str | None = None
+    came_by: str | None = None  # the chat channel it was said in, so that its card can be posted there
     request: str | None = None  # sha256 of the action as it was decoded
     facts: dict[str, Any] = {}
 

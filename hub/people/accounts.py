@@ -14,7 +14,7 @@ from hub.core.database import Tx
 from hub.core.ids import new_id, secret_digest
 from hub.core.roles import HubRole
 from hub.people import rules
-from hub.people.tables import emails, persons, sign_ins, tokens
+from hub.people.tables import chat_identities, emails, persons, sign_ins, tokens
 
 # What else is made with a person (their personal session), told downward by the feature that makes it.
 MADE: list[Callable[[Tx, str, dt.datetime], None]] = []
@@ -84,7 +84,7 @@ def _actor_by_token(conn: sa.Connection, which: sa.ColumnElement[bool], now: dt.
     if row is None:
         return None
     if row.person is None:
-        return Actor(id=row.id, name=row.name, kind="service", hub_role="guest", token_id=row.id)
+        return Actor(id=row.id, name=row.name, kind="service", hub_role="service", token_id=row.id)
     actor = actor_of(conn, row.person)
     if actor is None:
         return None
@@ -92,6 +92,20 @@ def _actor_by_token(conn: sa.Connection, which: sa.ColumnElement[bool], now: dt.
     return Actor(
         id=actor.id, name=actor.name, handle=actor.handle, hub_role=actor.hub_role, token_id=row.id, scopes=scopes
     )
+
+
+def actor_by_chat(conn: sa.Connection, identity: str) -> Actor | None:
+    """The person linked to `PLATFORM:WORKSPACE:USER`; None for a chat account the hub does not know."""
+    platform, _, rest = identity.partition(":")
+    workspace, _, user = rest.partition(":")
+    person = conn.execute(
+        sa.select(chat_identities.c.person).where(
+            chat_identities.c.platform == platform,
+            chat_identities.c.workspace == workspace,
+            chat_identities.c.user == user,
+        )
+    ).scalar()
+    return None if person is None else actor_of(conn, person)
 
 
 def sign_in(tx: Tx, secret: str, now: dt.datetime, *, person: str | None = None, link: str | None = None) -> str:

@@ -18,6 +18,7 @@ from hub.people.tables import persons, tokens
 
 OPERATOR_TOKEN = "operator.token"  # noqa: S105 - the name of a file
 LIVE_TOKEN = "keys/live.token"  # noqa: S105
+BOT_TOKEN = "keys/bot.token"  # noqa: S105
 
 
 def make_first_people(tx: Tx, house: House) -> None:
@@ -44,6 +45,8 @@ def write_tokens(house: House) -> None:
     _see_to(house, data / OPERATOR_TOKEN, owner, "operator.token", "api")
     if not house.settings.live_token:
         _see_to(house, data / LIVE_TOKEN, None, "live", "service")
+    if not house.settings.bot_token:
+        _see_to(house, data / BOT_TOKEN, None, "bot", "service")
 
 
 def live_token(house_data: Path, given: str) -> str:

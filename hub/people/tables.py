@@ -52,6 +52,19 @@ sign_ins = sa.Table(
     sa.Column("ended_at", Instant),
 )
 
+# Who somebody is on a chat platform: by the platform's own immutable ids, never by a name that is shown.
+chat_identities = sa.Table(
+    "chat_identities",
+    metadata,
+    sa.Column("platform", sa.String(16), primary_key=True),
+    sa.Column("workspace", sa.String(64), primary_key=True),
+    sa.Column("user", sa.String(255), primary_key=True),
+    sa.Column("person", sa.ForeignKey("persons.id"), nullable=False, index=True),
+    sa.Column("shown_name", sa.String(200), nullable=False),  # as it was when it was linked; for the list only
+    sa.Column("via", sa.String(16), nullable=False),  # link | join
+    sa.Column("linked_at", Instant, nullable=False),
+)
+
 # What may happen once: consumed by UPDATE ... WHERE used_at IS NULL.
 once = sa.Table(
     "once",

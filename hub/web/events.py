@@ -38,6 +38,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     object: str
     session: str | None
     facts: dict[str, Any]
+    came_by: str | None = None
 
 
 class EventsView(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +121,7 @@ def _page(house: House, actor: Actor, after: int, session: str | None) -> Events
             object=e.object,
             session=e.session,
             facts=e.facts,
+            came_by=e.came_by,
         )
         for e in found
         if visible is None or e.session in visible or (e.session is None and e.actor == actor.id)

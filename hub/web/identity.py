@@ -10,12 +10,14 @@ import sqlalchemy as sa
 from starlette.requests import HTTPConnection
 
 from hub.core.context import ANYONE, Actor
-from hub.core.errors import NotAllowed, NotSignedIn
+from hub.core.errors import InvalidInput, NotAllowed, NotSignedIn
 from hub.core.house import House
 from hub.people import accounts
 from hub.sessions import links
 
 ACT_AS = "collegium-act-as"
+CAME_BY = "collegium-came-by"
+CAME_BY_CHARACTERS = 200
 
 
 def cookie_name(origin: str) -> str:
@@ -31,7 +33,9 @@ def identify(house: House, connection: HTTPConnection) -> Actor:
         if scheme.lower() != "bearer" or not token:
             raise NotSignedIn("use `Authorization: Bearer <token>`")
         with house.db.read() as conn:
-            return _by_token(conn, token.strip(), connection.headers.get(ACT_AS), now)
+            return _by_token(
+                conn, token.strip(), connection.headers.get(ACT_AS), connection.headers.get(CAME_BY), now
+            )
     cookie = connection.cookies.get(cookie_name(house.settings.origin))
     if not cookie:
         return ANYONE
@@ -39,20 +43,28 @@ def identify(house: House, connection: HTTPConnection) -> Actor:
         return by_cookie(conn, cookie, now) or ANYONE
 
 
-def _by_token(conn: sa.Connection, token: str, act_as: str | None, now: dt.datetime) -> Actor:
+def _by_token(
+    conn: sa.Connection, token: str, act_as: str | None, came_by: str | None, now: dt.datetime
+) -> Actor:
     actor = accounts.actor_by_token(conn, token, now)
     if actor is None:
         raise NotSignedIn("this token is not valid", hint="make a new one with `token_create`")
     if actor.kind != "service":
-        if act_as is not None:
+        if act_as is not None or came_by is not None:
             raise NotAllowed("only a service of the hub may act as somebody", code="act_as_refused")
         return actor
     if act_as is None:
         return actor
     person = by_claim(conn, act_as, now)
     if person is None:
+        if act_as.startswith("chat:"):
+            raise NotSignedIn(
+                "the hub does not know this chat account yet", code="chat_not_linked", hint="link it to your account"
+            )
         raise NotSignedIn("the person this service acts for cannot sign in")
-    return msgspec.structs.replace(person, by_service=actor.id, signed_in_at=None)
+    if came_by is not None and (len(came_by) > CAME_BY_CHARACTERS or not came_by.isprintable()):
+        raise InvalidInput(f"this header has at most {CAME_BY_CHARACTERS} printable characters", path=CAME_BY)
+    return msgspec.structs.replace(person, by_service=actor.id, signed_in_at=None, came_by=came_by)
 
 
 def by_cookie(conn: sa.Connection, cookie: str, now: dt.datetime) -> Actor | None:
@@ -70,9 +82,9 @@ def _signed_in(conn: sa.Connection, row: sa.Row[Any] | None, now: dt.datetime) -
 
 
 def by_claim(conn: sa.Connection, claim: str, now: dt.datetime) -> Actor | None:
-    """The actor a service may speak for: a person's id, or `sign_in:<id>` / `token:<id>` which must still be good.
+    """The actor a service may speak for: a person's id, `chat:PLATFORM:WORKSPACE:USER`, or a credential still good.
 
-    The last two tie what a service does to the very credential that somebody used, so that it ends with it.
+    `sign_in:<id>` and `token:<id>` tie what a service does to the very credential that somebody used, so that it ends with it.
     """
     kind, _, ident = claim.partition(":")
     if not ident:
@@ -82,6 +94,8 @@ def by_claim(conn: sa.Connection, claim: str, now: dt.datetime) -> Actor | None:
     if kind == "token":
         actor = accounts.actor_by_token_id(conn, ident, now)
         return None if actor is None or actor.kind == "service" else actor
+    if kind == "chat":
+        return accounts.actor_by_chat(conn, ident)
     return None
 
 

@@ -12,7 +12,9 @@ const PARTS = {
 };
 
 keepTimes();
-document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+// Not by scrollIntoView: Chromium would begin the first Tab key there, and pass over “Skip to the content”.
+const tab = document.querySelector(".tabs [aria-current]");
+if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - tab.offsetWidth;
 const wanted = Object.keys(PARTS).filter((name) => document.querySelector(name));
 await Promise.allSettled(wanted.map((name) => import(PARTS[name])));
 document.documentElement.dataset.alive = "";

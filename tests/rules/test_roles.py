@@ -55,6 +55,7 @@ BY_HUB_ROLE: dict[str, str] = {
     "key:revoke": "operator member",
     "key:use": "operator member",
     "invitation:accept": "operator member",
+    "chat:serve": "service",
     "account:create": "operator",
     "account:sign_in_link": "operator",
     "hub:verify": "operator",
@@ -66,7 +67,7 @@ READS = {"session:read", "people:read", "job:read", "entry:read", "artifact:read
 WITHOUT_IDENTITY = {"entry:write", "artifact:write", "room:speak", *READS}  # what a guest by link may at most do
 
 SESSION_ROLES: list[SessionRole | None] = [*SESSION_PERMISSIONS, None]
-HUB_ROLES: list[HubRole] = ["operator", "member", "guest"]
+HUB_ROLES: list[HubRole] = ["operator", "member", "guest", "service"]
 VISIBILITIES: list[Visibility] = ["private", "session", "hub"]
 
 
@@ -85,14 +86,14 @@ def test_each_cell_of_role_permission_and_visibility(hub_role: HubRole, visibili
         if by_link:
             has_role = has_role and permission in WITHOUT_IDENTITY
         open_to_members = (
-            role is None and visibility == "hub" and permission in READS and hub_role != "guest" and not by_link
+            role is None and visibility == "hub" and permission in READS and hub_role in {"operator", "member"} and not by_link
         )
         expected = (has_role or open_to_members) and (visibility != "private" or is_owner)
         cell = (hub_role, visibility, role, permission, is_owner, by_link)
         assert isinstance(decision, Allowed) == expected, (cell, decision)
         if isinstance(decision, Refused):
             assert decision.reason, cell
-            may_know = role is not None or (visibility == "hub" and hub_role != "guest" and not by_link)
+            may_know = role is not None or (visibility == "hub" and hub_role in {"operator", "member"} and not by_link)
             assert decision.known == (may_know and (visibility != "private" or is_owner)), (cell, decision)
 
 
