@@ -227,9 +227,10 @@ def _software(around: Environment, settings: Settings) -> Iterator[Path]:
         if said is None:
             continue
         folder = Path(said)
-        real = folder.resolve()
+        real = Path(os.path.realpath(folder))
         inside = real == data or data in real.parents or real in data.parents
-        if not folder.is_absolute() or inside or not (real / mark).exists():
+        if not folder.is_absolute() or inside or not os.path.exists(real / mark):  # noqa: PTH110
+            # Not `Path.exists`, which raises where one may not look: a step that raises is tried again and again.
             raise CannotStart(f"environment.{field}: there is no such environment at {said[:200]}.")
         yield folder
         yield from _home_of(real)

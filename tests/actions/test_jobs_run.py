@@ -229,10 +229,14 @@ def test_setup_lines_and_workdir_are_honoured(house: House, ana: Actor, perform:
     assert [(each.path, content(house, ana, each)) for each in done.outputs] == [("deep/er/here.txt", b"green\n")]
 
 
-def test_an_environment_that_is_not_there_is_named(house: House, ana: Actor, perform: Perform) -> None:
-    made = perform(ana, "job_submit", script="#!/bin/sh\n", environment={"venv": "/root"})
+@pytest.mark.parametrize(
+    "folder", ["/root", "/" + "x" * 256], ids=["one may not look there", "no file can have this name"]
+)
+def test_an_environment_that_is_not_there_is_named(house: House, ana: Actor, perform: Perform, folder: str) -> None:
+    made = perform(ana, "job_submit", script="#!/bin/sh\n", environment={"venv": folder})
     done = finished(house, ana, made["id"])
-    assert (done.state, done.reason) == ("FAILED", "environment.venv: there is no such environment at /root.")
+    told = f"environment.venv: there is no such environment at {folder[:200]}."
+    assert (done.state, done.reason) == ("FAILED", told)
 
 
 def test_a_tampered_input_never_reaches_the_job(house: House, ana: Actor, perform: Perform) -> None:
