@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import datetime as dt
 import hashlib
+import hmac
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,9 +18,9 @@ import sqlalchemy as sa
 
 from hub.core import actions, limits
 from hub.core.clock import iso
-from hub.core.context import SYSTEM, Actor, Context
+from hub.core.context import SYSTEM, Actor, Context, Refusal
 from hub.core.database import Instant, Tx, metadata
-from hub.core.errors import Conflict, InvalidInput
+from hub.core.errors import Conflict, HubError, InvalidInput
 from hub.core.house import House
 from hub.core.ids import derived_secret
 from hub.ledger import lines
@@ -73,8 +74,22 @@ def submit(
         raise InvalidInput(
             f"an Idempotency-Key has 1 to {limits.IDEMPOTENCY_KEY_CHARACTERS} characters", path="Idempotency-Key"
         )
-    request = hashlib.sha256(msgspec.json.encode(action)).digest()
-    return house.db.submit(lambda tx: _carry_out(house, tx, action, actor, request, idempotency_key))
+    request = _digest(house, action)
+    if not action.counts_refusals:
+        return house.db.submit(lambda tx: _carry_out(house, tx, action, actor, request, idempotency_key))
+    outcome = house.db.submit(lambda tx: _carry_out_counting(house, tx, action, actor, request, idempotency_key))
+    return _told(outcome)
+
+
+def _digest(house: House, action: actions.Action) -> bytes:
+    """What the ledger and a retry know a request by.
+
+    Under the hub's key where the request holds a secret: a plain digest of a short passphrase could be guessed at.
+    """
+    encoded = msgspec.json.encode(action)
+    if action.secret_fields:
+        return hmac.digest(house.secret, b"request\x00" + encoded, "sha256")
+    return hashlib.sha256(encoded).digest()
 
 
 def record(house: House, action: str, work: Callable[[Context], T], actor: Actor = SYSTEM) -> T:
@@ -131,6 +146,42 @@ def _carry_out(house: House, tx: Tx, action: actions.Action, actor: Actor, reque
             .values(answer=stored)
         )
     return answer
+
+
+def _carry_out_counting(
+    house: House, tx: Tx, action: actions.Action, actor: Actor, request: bytes, key: str | None
+) -> Answer | HubError:
+    """As `_carry_out`, but a refusal is an outcome that commits: with what `Refusal.also` writes, and nothing else."""
+    attempt = tx.conn.begin_nested()
+    try:
+        answer = _carry_out(house, tx, action, actor, request, key)
+    except Refusal as refusal:
+        attempt.rollback()
+        tx.after.clear()
+        refusal.also(tx)
+        return refusal.error
+    attempt.commit()
+    return answer
+
+
+def _told(outcome: concurrent.futures.Future[Answer | HubError]) -> concurrent.futures.Future[Answer]:
+    """The same outcome, with a refusal raised to whoever asked."""
+    told: concurrent.futures.Future[Answer] = concurrent.futures.Future()
+
+    def tell(done: concurrent.futures.Future[Answer | HubError]) -> None:
+        if not told.set_running_or_notify_cancel():
+            return
+        error = done.exception()
+        if error is None:
+            result = done.result()
+            error = result if isinstance(result, HubError) else None
+        if error is not None:
+            told.set_exception(error)
+        else:
+            told.set_result(done.result())  # type: ignore[arg-type]
+
+    outcome.add_done_callback(tell)
+    return told
 
 
 def _earlier_answer(ctx: Context, key: str, request: bytes) -> Answer | None:

@@ -16,7 +16,8 @@ import msgspec
 from hub.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from hub.core.context import Context
+    from hub.core.context import Actor, Context
+    from hub.core.house import House
 
 TOOL = "distributed_collaboration"
 MAXIMUM_DEPTH = 32
@@ -31,9 +32,12 @@ class Action(
     """
 
     secret_fields: ClassVar[tuple[str, ...]] = ()
+    # Whether its handler may raise `context.Refusal`: a refusal of which something is kept, such as a count of tries.
+    counts_refusals: ClassVar[bool] = False
 
 
 Handler = Callable[[Any, "Context"], Any]
+Before = Callable[[Any, "House", "Actor"], Any]
 
 
 class Registered(msgspec.Struct, frozen=True):
@@ -45,6 +49,7 @@ class Registered(msgspec.Struct, frozen=True):
     shape: type[Action]
     needs: str
     handler: Handler
+    before: Before | None = None
 
 
 # (tool, tag) -> shapes, those with a `when` first, the plain one last.
@@ -56,9 +61,19 @@ F = TypeVar("F", bound=Handler)
 
 
 def handles(
-    shape: type[Action], *, needs: str, tool: str = TOOL, when: str | None = None, only: bool = False
+    shape: type[Action],
+    *,
+    needs: str,
+    tool: str = TOOL,
+    when: str | None = None,
+    only: bool = False,
+    before: Before | None = None,
 ) -> Callable[[F], F]:
-    """Register the handler of an action; `needs` is the permission its handler must have had checked."""
+    """Register the handler of an action; `needs` is the permission its handler must have had checked.
+
+    `before` is done first and outside the unit of work, where something slow (hashing a password) makes nobody wait;
+    what it answers is `ctx.prepared`, which the handler does not trust to be still true.
+    """
     tag = shape.__struct_config__.tag
     assert isinstance(tag, str)
     if when is not None and when not in shape.__struct_fields__:
@@ -68,7 +83,7 @@ def handles(
         shapes = SHAPES.setdefault((tool, tag), [])
         if any(s.when == when for s in shapes):
             raise TypeError(f"{shape.__name__}: two shapes of one tag need different `when`")
-        shapes.append(Registered(tool, tag, when, shape, needs, handler))
+        shapes.append(Registered(tool, tag, when, shape, needs, handler, before))
         shapes.sort(key=lambda s: s.when is None)
         if only:
             ONLY_ACTION[tool] = tag

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from hub.core import steps
 from hub.core.access import Access
 from hub.core.database import Tx
+from hub.core.errors import HubError
 from hub.core.ids import derived_secret
 from hub.core.roles import HubRole, SessionRole
 
@@ -40,11 +41,22 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     link_role: SessionRole | None = None
     signed_in_at: dt.datetime | None = None
     by_service: str | None = None  # the service that acts as this person
+    address: str = ""  # of the client, as the front door saw it
+    agent: str = ""  # what kind of browser, in our own words
     came_by: str | None = None  # where a chat bot heard them: `slack:WORKSPACE:CHANNEL[:THREAD]`; goes into the ledger
 
 
 SYSTEM = Actor(id="hub", name="Collegium", kind="system", hub_role="operator")
 ANYONE = Actor(id="anyone", name="somebody not signed in", kind="link", hub_role="guest")
+
+
+class Refusal(Exception):
+    """An action is refused and undone, but `also` is committed: a wrong passphrase is counted."""
+
+    def __init__(self, error: HubError, also: Callable[[Tx], None]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.also = also
 
 
 class Scope:
@@ -85,6 +97,7 @@ class Context(Scope):
         self.tx = tx
         self.lines: list[Named] = []
         self.revealed: dict[str, tuple[str, str, str]] = {}
+        self.prepared: Any = None  # what the action's `before` answered
 
     def about(
         self,

@@ -16,7 +16,8 @@ HubRole = Literal["operator", "member", "guest", "service"]
 Visibility = Literal["private", "session", "hub"]
 
 _READ = frozenset({"session:read", "people:read", "job:read", "entry:read", "artifact:read", "room:join"})
-_SPEAK = _READ | {"room:speak"}
+_PRESENT = _READ | {"session:leave"}
+_SPEAK = _PRESENT | {"room:speak"}
 _WRITE = _SPEAK | {
     "job:submit",
     "job:cancel",
@@ -30,28 +31,29 @@ _ADMIN = _WRITE | {"session:share", "session:change", "link:create", "link:read"
 
 # What each role may do to the things of its session.
 SESSION_PERMISSIONS: dict[SessionRole, frozenset[str]] = {
-    "owner": _ADMIN,
+    "owner": _ADMIN | {"session:hand_over"},
     "admin": _ADMIN,
     "read_write": _WRITE,
-    "read": _READ,
+    "read": _PRESENT,
     "teacher": _ADMIN,
     "mentor": _SPEAK | {"entry:sign"},
     "student": _WRITE,
-    "guest": _READ,
+    "guest": _PRESENT,
 }
 
 # What each role may do in the hub as a whole, without any session.
-_GUEST = frozenset({"link:open", "sign_in:use", "sign_in:end"})
+_GUEST = frozenset({"link:open", "sign_in:use", "sign_in:end", "invitation:join"})
 _MEMBER = _GUEST | frozenset(
     {"hub:read", "session:create", "token:create", "token:revoke"}
     | {"key:create", "key:revoke", "key:use", "invitation:accept"}
+    | {"chat:link", "chat:unlink", "email:add", "email:verify", "device:approve"}
 )
 HUB_PERMISSIONS: dict[HubRole, frozenset[str]] = {
-    "operator": _MEMBER | frozenset({"account:create", "account:sign_in_link", "hub:verify"}),
+    "operator": _MEMBER | frozenset({"account:create", "account:sign_in_link", "access:explain", "hub:verify"}),
     "member": _MEMBER,
     "guest": _GUEST,
     # What a service of the hub (live, bot) may do in its own name; for all else it names the person it acts as.
-    "service": frozenset({"chat:serve"}),
+    "service": frozenset({"chat:serve", "chat:unlink"}),
 }
 
 # How roles compare: nobody may grant what ranks above their own.
@@ -74,6 +76,8 @@ NOT_BY_LINK = frozenset(
         "entry:sign",
         "session:share",
         "session:change",
+        "session:leave",
+        "session:hand_over",
         "link:create",
         "link:read",
         "job:cancel_any",
