@@ -16,6 +16,7 @@ from hub.core.database import Database
 from hub.core.house import House
 from hub.core.keys import secret_file
 from hub.core.settings import Settings
+from hub.history import before_migration
 from hub.jobs import agent, starting
 from hub.jobs.house_port import HousePort
 from hub.ledger.keys import CheckpointKey
@@ -25,8 +26,10 @@ from hub.people import embedded
 FEATURES = (
     "hub.perform",
     "hub.people.actions",
+    "hub.people.chat_identities",
     "hub.sessions.actions",
     "hub.sessions.links",
+    "hub.sessions.changing",
     "hub.artifacts.actions",
     "hub.artifacts.names",
     "hub.artifacts.uploads",
@@ -38,6 +41,7 @@ FEATURES = (
     "hub.exports.actions",
     "hub.orchestrator.actions",
     "hub.rooms.actions",
+    "hub.chats.actions",
 )
 
 
@@ -70,6 +74,7 @@ def build(
 def prepare(settings: Settings) -> House:
     """Bring the schema up to date and make what an embedded hub starts with: its owner, its service, their tokens."""
     house = build(settings)
+    before_migration.keep_database(house)
     migrations.upgrade(house.db)
     house.db.write(lambda tx: embedded.make_first_people(tx, house))
     embedded.write_tokens(house)

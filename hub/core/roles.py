@@ -42,14 +42,15 @@ SESSION_PERMISSIONS: dict[SessionRole, frozenset[str]] = {
 }
 
 # What each role may do in the hub as a whole, without any session.
-_GUEST = frozenset({"link:open", "sign_in:use", "sign_in:end", "invitation:join"})
+_GUEST = frozenset({"link:open", "sign_in:use", "sign_in:end", "invitation:join", "account:secure"})
 _MEMBER = _GUEST | frozenset(
     {"hub:read", "session:create", "token:create", "token:revoke"}
     | {"key:create", "key:revoke", "key:use", "invitation:accept"}
+    | {"notify:set"}
     | {"chat:link", "chat:unlink", "email:add", "email:verify", "device:approve"}
 )
 HUB_PERMISSIONS: dict[HubRole, frozenset[str]] = {
-    "operator": _MEMBER | frozenset({"account:create", "account:sign_in_link", "access:explain", "hub:verify"}),
+    "operator": _MEMBER | frozenset({"account:create", "account:change", "account:sign_in_link", "access:explain", "hub:verify", "chat:install"}),
     "member": _MEMBER,
     "guest": _GUEST,
     # What a service of the hub (live, bot) may do in its own name; for all else it names the person it acts as.

@@ -24,23 +24,23 @@ def make(
     tx: Tx, *, handle: str | None, name: str, hub_role: HubRole, now: dt.datetime, email: str | None = None
 ) -> str:
     """A new person; returns the id. Raises InvalidInput for a bad handle; the caller checks that it is free."""
-    if handle is None:
-        handle = rules.handle_from(name, frozenset(tx.execute(sa.select(persons.c.handle)).scalars()))
     person_id = new_id("per")
-    tx.execute(
-        sa.insert(persons).values(
-            id=person_id,
-            handle=rules.checked_handle(handle),
-            name=rules.checked_name(name),
-            hub_role=hub_role,
-            created_at=now,
-        )
-    )
+    row = {"id": person_id, "name": rules.checked_name(name), "hub_role": hub_role, "created_at": now}
+    if handle is not None:
+        tx.execute(sa.insert(persons).values(handle=rules.checked_handle(handle), **row))
+    else:
+        # Two of one name may be made at the same moment: whoever comes second takes the next free handle.
+        while not tx.insert_new(persons, handle=_free_handle(tx, name), **row):
+            continue
     if email is not None:
         tx.execute(sa.insert(emails).values(email=rules.normal_email(email), person=person_id))
     for also in MADE:
         also(tx, person_id, now)
     return person_id
+
+
+def _free_handle(tx: Tx, name: str) -> str:
+    return rules.handle_from(name, frozenset(tx.execute(sa.select(persons.c.handle)).scalars()))
 
 
 def actor_of(conn: sa.Connection, person_id: str) -> Actor | None:

@@ -56,6 +56,19 @@ def use(tx: Tx, secret: str, kind: str, now: dt.datetime, *, person: str | None 
     return Used(row.kind, row.person, row.facts)
 
 
+def look(conn: sa.Connection, secret: str, kind: str, now: dt.datetime) -> Used | None:
+    """What a secret would stand for, without using it: a landing page that was only opened has spent nothing."""
+    row = conn.execute(
+        sa.select(once).where(
+            once.c.digest == secret_digest(secret),
+            once.c.kind == kind,
+            once.c.used_at.is_(None),
+            once.c.expires_at > now,
+        )
+    ).first()
+    return None if row is None else Used(row.kind, row.person, row.facts)
+
+
 def consume(ctx: Context, secret: str, *, kind: str, person: str | None = None) -> Used:
     """As `use`, inside an action."""
     return use(ctx.tx, secret, kind, ctx.now, person=person)

@@ -31,11 +31,22 @@ def checked_name(name: str) -> str:
     return text
 
 
+def visible_name(name: str) -> str:
+    """What can be seen of a name that comes from elsewhere, in one line; empty when nothing can."""
+    text = unicodedata.normalize("NFC", name)
+    seen = "".join(c if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"} else " " for c in text)
+    return " ".join(seen.split())[:200].strip()
+
+
 def normal_email(email: str) -> str:
-    """The form under which an address is stored and compared. Raises InvalidInput."""
-    text = unicodedata.normalize("NFC", email).strip().lower()
+    """The form under which an address is stored and compared. Raises InvalidInput.
+
+    Nothing that could end a header line, begin another address, or not be seen can be part of one.
+    """
+    text = unicodedata.normalize("NFC", email).strip(" ").lower()
     local, at, domain = text.rpartition("@")
-    if not (local and at and domain) or len(text) > 254 or any(c.isspace() for c in text):
+    hidden = any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Zs", "Zl", "Zp"} for c in text)
+    if not (local and at and domain) or len(text) > 254 or hidden or set(text) & set(',;:<>()[]\\"') or "@" in local:
         raise InvalidInput(f"{email[:80]!r} is not an e-mail address", code="bad_email")
     return text
 

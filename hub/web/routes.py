@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 import msgspec
 
 from hub.artifacts import views as artifacts
+from hub.chats import channels, installations
 from hub.core import limits
 from hub.core.context import Scope
 from hub.core.errors import InvalidInput
@@ -24,10 +25,12 @@ from hub.notebook import keys, proofs, windows
 from hub.notebook import views as notebook
 from hub.notebook.statement import Meaning
 from hub.orchestrator import views as experiments
+from hub.people import chat_identities
 from hub.people import views as people
 from hub.rooms import views as rooms
 from hub.sessions import views as sessions
 from hub.web.pages import artifact as artifact_page
+from hub.web.pages import chat_identities as chat_identities_page
 from hub.web.pages import entry as entry_page
 from hub.web.pages import files as files_page
 from hub.web.pages import home as home_page
@@ -117,6 +120,10 @@ def _of_session(answer: Callable[[Scope, str, Query], Any], tail: str, summary: 
 VIEWS: list[View] = [
     View("/api/me", lambda s, q: people.me(s), "Who the hub takes you for"),
     View("/api/tokens", lambda s, q: people.my_tokens(s), "Your API tokens"),
+    View("/api/me/chats", lambda s, q: chat_identities.mine(s), "The chat accounts that act as you"),
+    View("/api/chats/installations", lambda s, q: installations.listed(s), "The connected chat workspaces"),
+    View("/api/chats/channels/{ref}", lambda s, q: channels.seen_by_a_person(s, q["ref"]), "What a channel is set to"),
+    View("/api/chats/notify", lambda s, q: channels.my_notify(s), "When chats mention you"),
     View("/api/keys", lambda s, q: keys.mine(s), "Your signing keys"),
     View("/api/signing-windows", lambda s, q: windows.mine(s), "Your open signing windows"),
     View("/api/verify", verification, "Recompute the whole ledger"),
@@ -224,6 +231,8 @@ PAGES: list[PageRoute] = [
     PageRoute("/artifacts/{ref:path}", artifact_page.show),
     PageRoute("/signin", signin_page.ask, anonymous=True),
     PageRoute("/signin/{token}", signin_page.show, anonymous=True),
+    PageRoute("/me/chats", chat_identities_page.mine),
+    PageRoute("/chat-link/{token}", chat_identities_page.show, anonymous=True),
     PageRoute("/l/{token}", link_page.show, anonymous=True),
     PageRoute("/invitation/{token}", link_page.invitation, anonymous=True),
 ]

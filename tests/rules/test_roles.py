@@ -67,6 +67,8 @@ BY_HUB_ROLE: dict[str, str] = {
     "account:create": "operator",
     "account:sign_in_link": "operator",
     "access:explain": "operator",
+    "chat:install": "operator",
+    "notify:set": "operator member",
     "hub:verify": "operator",
     "link:open": "operator member guest",
     "sign_in:use": "operator member guest",
