@@ -322,6 +322,13 @@ class MadeArtifact(View, frozen=True, kw_only=True):
     url: str = ""
 
 
+class AltSet(View, frozen=True, kw_only=True):
+    """The words an artifact is described by now."""
+
+    artifact: str
+    alt: str
+
+
 class Key(View, frozen=True, kw_only=True):
     """A signing key, without what signs."""
 

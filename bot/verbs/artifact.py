@@ -9,7 +9,7 @@ from bot.cards import FileLive, Next, Reply, Table
 from bot.door import Door
 from bot.faces.artifact import artifact_card, artifact_row, log_card, made_card
 from bot.grammar import KeyValue, Noun, session_option
-from bot.hub_views import MadeArtifact
+from bot.hub_views import AltSet, MadeArtifact
 from bot.problems import NOT_FOUND, Problem, nearest
 from bot.verbs.files import in_session
 from bot.words import counted, size
@@ -89,6 +89,18 @@ def artifact_log(door: Door, path: str, session: str | None) -> Reply:
 def show_artifact(door: Door, path: str, session: str | None) -> Reply:
     """Show the file at PATH: its size, its digest, how it is kept."""
     return artifact_card(door.hub.artifact(door.artifact_ref(path, session)))
+
+
+@artifact.command("describe", fields={"alt": "TEXT"})
+@click.argument("path")
+@click.argument("text")
+@session_option
+@click.pass_obj
+def describe_artifact(door: Door, path: str, text: str, session: str | None) -> Reply:
+    """Say in words what the picture at PATH shows, for those who cannot see it."""
+    found = door.hub.artifact(door.artifact_ref(path, session))
+    told = door.hub.act("artifact_alt", AltSet, idempotency_key=door.key(), artifact=found.id, alt=text)
+    return Reply(sentence=f"{found.path} is described: {told.alt}", url=found.url, data=told)
 
 
 @artifact.command("get")

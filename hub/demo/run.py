@@ -26,6 +26,11 @@ FOLDER = Path(__file__).parent
 SESSION = "hydrogen-chloride"
 SCRIPT, LINES = "analysis.py", "data/hcl_lines.csv"
 ATTACHED = ("spectrum.png", "fit.png", "constants.csv", "levels.csv", "results.json", LINES)
+# What the figures show, for those who cannot see them: the numbers are in the tables beside.
+DESCRIPTIONS = {
+    "spectrum.png": "The potential well with its levels, and the lines of each band as sticks over their wavenumbers.",
+    "fit.png": "The lines of each band against m with their cubic, and the residuals below.",
+}
 KEY = "notebook"
 OPEN_FOR = "7d"
 TELLING = ("w_e", "w_e x_e", "B_e", "alpha_e")
@@ -137,6 +142,9 @@ class _Walk:
         job = self.ask("job", "status", job["id"])
         for line in _outputs(job.get("outputs", [])):
             self._say(line)
+
+        for name, words in DESCRIPTIONS.items():
+            self.ask("artifact", "describe", name, words, *here)
 
         entry = self._note(here)
         self._heading("Signed with a key the hub holds, in a window that this one proof of presence opens")

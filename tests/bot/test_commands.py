@@ -147,6 +147,10 @@ def test_artifacts_with_their_facts_and_where_they_come_from(collegium: Collegiu
     digest = hashlib.sha256((files / "report.md").read_bytes()).hexdigest()
     assert f"sha256: {digest}" in added.lines
     assert collegium("artifact", "show", "out/report.md", "--json").json["metadata"] == {"mass": 1.5, "who": "Ana"}
+    assert collegium("artifact", "describe", "out/report.md", "Two columns that rise").lines[0] == (
+        "out/report.md is described: Two columns that rise"
+    )
+    assert collegium("artifact", "show", "out/report.md", "--json").json["alt"] == "Two columns that rise"
     assert collegium("artifact", "log", "out/report.md").lines[1].startswith("made from: data/lines.csv v1")
     assert collegium("artifact", "get", "out/report.md", "-o", "back.md").lines == [
         "Saved back.md, 44 B, digest verified."

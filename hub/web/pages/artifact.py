@@ -10,6 +10,7 @@ from markupsafe import Markup
 from hub.artifacts import lineage, views
 from hub.artifacts.lineage import Graph, Node
 from hub.artifacts.views import ArtifactView, FileRow, UseRow
+from hub.core import limits
 from hub.core.context import Scope
 from hub.core.errors import HubError
 from hub.jobs import views as jobs
@@ -101,6 +102,9 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         ),
         says=_says(scope, view, graph, made_by),
         preview=pictures.preview(scope, view),
+        describe=view.id if _can_be_described(scope, view) else "",
+        described=view.alt or "",
+        most=limits.ALT_CHARACTERS,
         lineage=pictured(graph) if len(graph.nodes) > 1 else None,
         again=[Again("Bring this version back, every byte checked.", f"collegium artifact get {view.name}")],
         facts=_facts(view, made_by),
@@ -155,6 +159,11 @@ def _job(scope: Scope, job: str | None) -> jobs.JobView | None:
 def _job_name(scope: Scope, job: str | None) -> str:
     found = _job(scope, job)
     return "" if found is None else f"job {found.number}"
+
+
+def _can_be_described(scope: Scope, view: ArtifactView) -> bool:
+    """Whether this is a picture, and the reader one who may put words to it."""
+    return view.preview.kind in {"image", "svg"} and scope.access.may(view.session, "artifact:write")
 
 
 def _says(scope: Scope, view: ArtifactView, graph: Graph, made_by: str) -> str:
