@@ -26,6 +26,8 @@ from hub.core.ids import derived_secret
 from hub.ledger import lines
 
 T = TypeVar("T")
+# For what an action does before its unit of work: few, since it is slow on purpose and others need the processor, too.
+_BEFOREHAND = concurrent.futures.ThreadPoolExecutor(4, "beforehand")
 
 # Answers kept for retries under the same Idempotency-Key; the scope of a key is its actor.
 idempotency = sa.Table(
@@ -75,10 +77,19 @@ def submit(
             f"an Idempotency-Key has 1 to {limits.IDEMPOTENCY_KEY_CHARACTERS} characters", path="Idempotency-Key"
         )
     request = _digest(house, action)
+    if (before := actions.registered(action).before) is not None:
+        return _BEFOREHAND.submit(_in_two_parts, house, before, action, actor, request, idempotency_key)
     if not action.counts_refusals:
         return house.db.submit(lambda tx: _carry_out(house, tx, action, actor, request, idempotency_key))
     outcome = house.db.submit(lambda tx: _carry_out_counting(house, tx, action, actor, request, idempotency_key))
     return _told(outcome)
+
+
+def _in_two_parts(
+    house: House, before: actions.Before, action: actions.Action, actor: Actor, request: bytes, key: str | None
+) -> Answer:
+    prepared = before(action, house, actor)
+    return house.db.write(lambda tx: _carry_out(house, tx, action, actor, request, key, prepared))
 
 
 def _digest(house: House, action: actions.Action) -> bytes:
@@ -123,8 +134,17 @@ class Recording:
             _write_lines(self._ctx, self._action, None)
 
 
-def _carry_out(house: House, tx: Tx, action: actions.Action, actor: Actor, request: bytes, key: str | None) -> Answer:
+def _carry_out(
+    house: House,
+    tx: Tx,
+    action: actions.Action,
+    actor: Actor,
+    request: bytes,
+    key: str | None,
+    prepared: Any = None,
+) -> Answer:
     ctx = Context(house, tx, actor)
+    ctx.prepared = prepared
     if key is not None and (earlier := _earlier_answer(ctx, key, request)) is not None:
         return earlier
     registration = actions.registered(action)
@@ -152,16 +172,13 @@ def _carry_out_counting(
     house: House, tx: Tx, action: actions.Action, actor: Actor, request: bytes, key: str | None
 ) -> Answer | HubError:
     """As `_carry_out`, but a refusal is an outcome that commits: with what `Refusal.also` writes, and nothing else."""
-    attempt = tx.conn.begin_nested()
     try:
-        answer = _carry_out(house, tx, action, actor, request, key)
+        with tx.conn.begin_nested():
+            return _carry_out(house, tx, action, actor, request, key)
     except Refusal as refusal:
-        attempt.rollback()
         tx.after.clear()
         refusal.also(tx)
         return refusal.error
-    attempt.commit()
-    return answer
 
 
 def _told(outcome: concurrent.futures.Future[Answer | HubError]) -> concurrent.futures.Future[Answer]:

@@ -1,4 +1,4 @@
-"""Sharing a workspace: making sessions, giving and taking roles, invitations."""
+"""Sharing a workspace: making sessions, letting people in, invitations."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from hub.core import limits
 from hub.core.actions import Action, handles
 from hub.core.clock import iso
 from hub.core.context import Context
-from hub.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
+from hub.core.errors import Conflict, InvalidInput, NotFound
 from hub.core.ids import looks_like_id, new_id
 from hub.people import accounts, once
 from hub.people import rules as people_rules
-from hub.people.tables import persons
-from hub.sessions import grants, names, rules
+from hub.sessions import granting, grants, names, rules
 from hub.sessions.tables import grants as grants_table
 from hub.sessions.tables import invitations, sessions
 
@@ -79,7 +78,10 @@ class SharedView(msgspec.Struct, frozen=True):
 
 @handles(ShareSession, needs="session:share")
 def share_session(act: ShareSession, ctx: Context) -> SharedView:
-    """Grant known (verified) people their role, invite the others, set the room's features."""
+    """Grant known (verified) people their role, invite the others, set the room's features.
+
+    The owner keeps the session whatever is said of them, and nobody changes their own role by naming themselves.
+    """
     rules.checked_expiry(act.expires, ctx.now)
     session_id, made = _found_or_made(act, ctx)
     if act.features is not None or act.real_time:
@@ -93,6 +95,8 @@ def share_session(act: ShareSession, ctx: Context) -> SharedView:
         email = people_rules.normal_email(participant.email)
         person = accounts.by_verified_email(ctx.conn, email)
         if person is not None:
+            granting.refuse_own(ctx, person)
+            granting.refuse_owner(ctx, session_id, person)
             grants.give(ctx, session_id, person, participant.role, via="share", expires_at=act.expires)
             granted.append(person)
         else:
@@ -185,12 +189,13 @@ def create_session(act: CreateSession, ctx: Context) -> MadeView:
     """A name is unique per owner."""
     ctx.access.hub("session:create")
     name = rules.checked_slug(act.name, "$.params.name")
+    title = rules.checked_title(act.title, "$.params.title") or name
     taken = ctx.execute(
         sa.select(sessions.c.id).where(sessions.c.owner == ctx.actor.id, sessions.c.name == name)
     ).first()
     if taken is not None:
         raise Conflict(f"you have a session {name!r} already", code="name_taken", path="$.params.name")
-    session_id = grants.make(ctx.tx, owner=ctx.actor.id, name=name, title=act.title or name, now=ctx.now)
+    session_id = grants.make(ctx.tx, owner=ctx.actor.id, name=name, title=title, now=ctx.now)
     ctx.about("session", session_id, session_id)
     return MadeView(session_id, names.full_name(ctx, session_id), names.room_url(ctx, session_id))
 
@@ -218,79 +223,3 @@ def accept_invitation(act: AcceptInvitation, ctx: Context) -> MadeView:
     ctx.tx.insert_new(grants_table, session=row.session, subject=ctx.actor.id, via=f"invitation:{row.id}", **values)
     ctx.about("session", row.session, row.session, action="grant_change", person=ctx.actor.id, role=row.role)
     return MadeView(row.session, names.full_name(ctx, row.session), names.room_url(ctx, row.session))
-
-
-class ChangeGrant(Action, frozen=True, tag="grant_change"):
-    """Give somebody who takes part another role."""
-
-    session_id: Ref
-    participant: Annotated[str, Meta(max_length=64)]
-    role: Role
-
-
-class GrantView(msgspec.Struct, frozen=True):
-    """Who has which role now; no role when it was taken."""
-
-    session: str
-    person: str
-    role: str | None
-
-
-@handles(ChangeGrant, needs="session:share")
-def change_grant(act: ChangeGrant, ctx: Context) -> GrantView:
-    """One grant replaces all earlier ones of this person."""
-    session_id = ctx.access.session(act.session_id, "session:share")
-    person = _participant(ctx, session_id, act.participant)
-    grants.take(ctx, session_id, person)
-    grants.give(ctx, session_id, person, act.role, via="share", expires_at=None)
-    ctx.about("session", session_id, session_id, person=person, role=act.role)
-    return GrantView(session_id, person, act.role)
-
-
-class RevokeGrant(Action, frozen=True, tag="grant_revoke"):
-    """Take somebody's role away, or withdraw an invitation; it holds at once, on every surface."""
-
-    session_id: Ref
-    participant: Annotated[str, Meta(max_length=64)]
-
-
-@handles(RevokeGrant, needs="session:share")
-def revoke_grant(act: RevokeGrant, ctx: Context) -> GrantView:
-    """Every grant goes, whatever way it came."""
-    session_id = ctx.access.session(act.session_id, "session:share")
-    if looks_like_id(act.participant, "inv"):
-        withdrawn = ctx.execute(
-            sa.update(invitations)
-            .where(
-                invitations.c.id == act.participant,
-                invitations.c.session == session_id,
-                invitations.c.accepted_by.is_(None),
-            )
-            .values(withdrawn_at=ctx.now)
-        )
-        if withdrawn.rowcount != 1:
-            raise NotFound("there is no such open invitation", code="invitation_not_found")
-        ctx.about("invitation", act.participant, session_id)
-        return GrantView(session_id, act.participant, None)
-    person = _participant(ctx, session_id, act.participant)
-    grants.take(ctx, session_id, person)
-    ctx.about("session", session_id, session_id, person=person)
-    return GrantView(session_id, person, None)
-
-
-def _participant(ctx: Context, session_id: str, ref: str) -> str:
-    """The person meant by an id or handle, who must take part already and not own the session."""
-    person = ref if looks_like_id(ref, "per") else accounts.by_handle(ctx.conn, ref)
-    owner = ctx.execute(sa.select(sessions.c.owner).where(sessions.c.id == session_id)).scalar()
-    if person == owner:
-        raise NotAllowed("the owner of a session keeps it", code="owner_stays")
-    found = None
-    if person is not None:
-        found = ctx.execute(
-            sa.select(persons.c.id)
-            .join(grants_table, grants_table.c.subject == persons.c.id)
-            .where(grants_table.c.session == session_id, persons.c.id == person)
-        ).first()
-    if found is None:
-        raise NotFound(f"{ref[:60]!r} does not take part in this session", code="participant_not_found")
-    return str(found.id)

@@ -24,14 +24,18 @@ def guard_session(conn: sa.Connection, session_id: str) -> Guarded | None:
     return None if row is None else Guarded(session_id, visibility=row.visibility)
 
 
+def link_holds(now: dt.datetime) -> sa.ColumnElement[bool]:
+    """Which links give rights: not revoked, not expired, and made by an account that is not disabled."""
+    makers = sa.select(persons.c.id).where(persons.c.id == links.c.created_by, persons.c.disabled_at.is_not(None))
+    return sa.and_(links.c.revoked_at.is_(None), links.c.expires_at > now, ~makers.correlate(links).exists())
+
+
 @gives_roles
 def role_of(scope: Scope, actor: Actor, session_id: str) -> SessionRole | None:
     """The strongest role an actor holds in a session now."""
     if actor.kind == "link":
         row = scope.execute(
-            sa.select(links.c.role, links.c.session).where(
-                links.c.id == actor.link_id, links.c.revoked_at.is_(None), links.c.expires_at > scope.now
-            )
+            sa.select(links.c.role, links.c.session).where(links.c.id == actor.link_id, link_holds(scope.now))
         ).first()
         return row.role if row is not None and row.session == session_id else None
     if actor.kind != "person":
@@ -39,14 +43,7 @@ def role_of(scope: Scope, actor: Actor, session_id: str) -> SessionRole | None:
     owner = scope.execute(sa.select(sessions.c.owner).where(sessions.c.id == session_id)).scalar()
     if owner == actor.id:
         return "owner"
-    held = scope.execute(
-        sa.select(grants.c.role).where(
-            grants.c.session == session_id,
-            grants.c.subject == actor.id,
-            sa.or_(grants.c.expires_at.is_(None), grants.c.expires_at > scope.now),
-        )
-    ).scalars()
-    return strongest(list(held))
+    return strongest(held(scope, session_id, actor.id))
 
 
 @gives_default_session
@@ -113,6 +110,22 @@ def refuse_above_own(ctx: Context, session_id: str, role: SessionRole) -> None:
     own = ctx.access.role(session_id)
     if ctx.actor.kind != "system" and (own is None or not may_grant(own, role)):
         raise NotAllowed(f"a {own} may not give the role {role}", code="role_above_own")
+
+
+def held(scope: Scope, session_id: str, subject: str) -> list[SessionRole]:
+    """The roles a subject was granted here and that have not ended, one for each way."""
+    return list(
+        scope.execute(
+            sa.select(grants.c.role).where(
+                grants.c.session == session_id, grants.c.subject == subject, lasting(scope.now)
+            )
+        ).scalars()
+    )
+
+
+def lasting(now: dt.datetime) -> sa.ColumnElement[bool]:
+    """The grants that have not ended by themselves."""
+    return sa.or_(grants.c.expires_at.is_(None), grants.c.expires_at > now)
 
 
 def take(ctx: Context, session_id: str, subject: str, via: str | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import unicodedata
 
 import msgspec
 
@@ -14,8 +15,12 @@ PERSONAL = "personal"
 # Words that stand behind a session's name in addresses, and so cannot be one.
 RESERVED = frozenset(
     {"participants", "links", "jobs", "entries", "artifacts", "messages", "backup-policy", "exports", "experiments"}
-    | {"notebook", "files", "people", "write"}
+    | {"notebook", "files", "people", "write", "who"}
 )
+
+
+# Characters that turn the direction of the text around them, so that a name reads as another.
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class Name(msgspec.Struct, frozen=True):
@@ -54,6 +59,19 @@ def checked_expiry(expires: dt.datetime | None, now: dt.datetime, path: str = "$
             path=path,
             hint="choose a later moment, or leave it out",
         )
+
+
+def checked_title(text: str, path: str) -> str:
+    """A title or label in one line. Raises InvalidInput for control characters and direction overrides."""
+    title = unicodedata.normalize("NFC", text).strip()
+    if any(c in _TURNING or unicodedata.category(c) in {"Cc", "Zl", "Zp"} for c in title):
+        raise InvalidInput(
+            "this holds characters that nobody can see or that turn the direction of the text",
+            code="bad_title",
+            path=path,
+            hint="type it again as plain text, in one line",
+        )
+    return title
 
 
 def free_name(wanted: str, taken: frozenset[str]) -> str:

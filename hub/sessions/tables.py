@@ -15,6 +15,8 @@ sessions = sa.Table(
     sa.Column("name", sa.String(64), nullable=False),
     sa.Column("title", sa.String(300), nullable=False),
     sa.Column("visibility", sa.String(16), nullable=False, server_default="session"),
+    # How much of its cards leaves for a chat company's servers: full | names | ids.
+    sa.Column("chat_detail", sa.String(8), nullable=False, server_default="full"),
     sa.Column("personal", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("features", Json, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
@@ -55,6 +57,7 @@ links = sa.Table(
     sa.Column("session", sa.ForeignKey("sessions.id"), nullable=False, index=True),
     sa.Column("digest", sa.LargeBinary(32), nullable=False, unique=True),
     sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("passphrase", sa.Text),  # argon2id; NULL: the secret alone opens it
     sa.Column("label", sa.String(300), nullable=False),
     sa.Column("target", sa.String(200), nullable=False),  # path of the page it opens first
     sa.Column("created_by", sa.String(40), nullable=False),
@@ -63,4 +66,13 @@ links = sa.Table(
     sa.Column("uses_left", sa.Integer),  # NULL: as often as you like
     sa.Column("uses", sa.Integer, nullable=False, server_default="0"),
     sa.Column("revoked_at", Instant),
+)
+
+# Wrong passphrases of a link since `since`; a row of its own, because a refusal undoes everything else.
+link_tries = sa.Table(
+    "link_tries",
+    metadata,
+    sa.Column("link", sa.ForeignKey("links.id"), primary_key=True),
+    sa.Column("since", Instant, nullable=False),
+    sa.Column("wrong", sa.Integer, nullable=False),
 )

@@ -22,6 +22,8 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     owner: people.PersonView
     role: str | None
+    visibility: str  # session | hub: only who takes part, or every member of the hub may look
+    chat_detail: str  # full | names | ids: how much of its cards leaves for a chat company's servers
     personal: bool
     features: dict[str, bool]
     not_served_yet: list[str]
@@ -96,6 +98,8 @@ def _view(scope: Scope, row: sa.Row[tuple[object, ...]], owner: people.PersonVie
         title=row.title,
         owner=owner,
         role=scope.access.role(row.id),
+        visibility=row.visibility,
+        chat_detail=row.chat_detail,
         personal=row.personal,
         features=row.features,
         not_served_yet=sorted(f for f, on in row.features.items() if on and f not in rules.SERVED_FEATURES),
