@@ -37,11 +37,18 @@ def is_current(db: Database) -> bool:
     return current(db) == newest()
 
 
+def is_known(revision: str) -> bool:
+    """Whether this code has heard of a revision; a newer version's it has not."""
+    return revision in {one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def upgrade(db: Database) -> None:
-    """Bring the schema to the newest revision. Raises Conflict when the database is newer than this code."""
+    """Bring the schema to the newest revision, or leave the database as it was.
+
+    Raises Conflict when the database is newer than this code.
+    """
     have = current(db)
-    known = {revision.revision for revision in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if have is not None and have not in known:
+    if have is not None and not is_known(have):
         raise Conflict(
             f"the database is at revision {have}, which this version of Collegium does not know",
             code="schema_newer",
