@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 
+import msgspec
+
 from bot.hub_client import HubClient
 from bot.hub_views import Me
 from bot.problems import INVALID, NOT_FOUND, Problem, usage
@@ -16,6 +18,25 @@ from bot.uploads import NoUploads, Uploads
 _NUMBER = re.compile(r"(?:(?:job|note|entry|n)\s*)?#?(?P<number>[1-9]\d{0,8})", re.IGNORECASE | re.ASCII)
 
 Remember = Callable[[str | None], str]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """The channel of a chat platform a command was written in, by the platform's own ids."""
+
+    platform: str
+    workspace: str
+    channel: str
+    thread: str = ""
+
+    @property
+    def name(self) -> str:
+        """`slack:T123:C456`."""
+        return f"{self.platform}:{self.workspace}:{self.channel}"
+
+    @property
+    def came_by(self) -> str:
+        """Where somebody was heard, as the hub is told."""
+        return f"{self.name}:{self.thread}" if self.thread else self.name
 
 
 class Door:
@@ -36,6 +57,7 @@ class Door:
         open_page: Callable[[str], bool] | None = None,
         call: str = "collegium ",
         origin: str = "",
+        place: Place | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._connect = connect
@@ -47,6 +69,7 @@ class Door:
         self.uploads: Uploads = uploads or NoUploads()
         self.call = call
         self.origin = origin
+        self.place = place
         self.now = now
 
     @cached_property

@@ -5,11 +5,12 @@ out once however often it arrives. What can still be unknown at the end is said 
 followed, so that a token reaches only the hub it was made for.
 """
 
+import copy
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -56,7 +57,7 @@ class LogPiece(msgspec.Struct, frozen=True):
 
 
 class HubClient:
-    """One hub, one token. Use it from one thread at a time."""
+    """One hub, one token. What it keeps between calls is only its connections, which threads may share."""
 
     def __init__(
         self,
@@ -75,6 +76,8 @@ class HubClient:
             headers["Collegium-Act-As"] = act_as
         self.url = url.rstrip("/")
         self.pause = pause
+        self._for: dict[str, str] = {}
+        self._ends_at: float | None = None
         self._http = httpx.Client(
             base_url=self.url,
             headers=headers,
@@ -85,6 +88,17 @@ class HubClient:
 
     def close(self) -> None:
         self._http.close()
+
+    def as_(self, claim: str, came_by: str = "", *, deadline_seconds: float | None = None) -> Self:
+        """The same hub on the same connections, spoken to for somebody else: a person's id or `chat:slack:T1:U1`.
+
+        `came_by` is where they were heard. With a deadline, everything asked of what is returned has that long
+        together; what was sent and not answered by then is Unanswered, and may be repeated under the same keys.
+        """
+        other = copy.copy(self)
+        other._for = {"Collegium-Act-As": claim} | ({"Collegium-Came-By": came_by} if came_by else {})
+        other._ends_at = None if deadline_seconds is None else time.monotonic() + deadline_seconds
+        return other
 
     # What people do.
 
@@ -98,7 +112,7 @@ class HubClient:
         )
         headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         response = self._insist("POST", "/api/actions", content=body, headers=headers)
-        return _decoded(_decoded(response.content, Answer).result, answer)
+        return decoded(decoded(response.content, Answer).result, answer)
 
     # What people read.
 
@@ -158,11 +172,11 @@ class HubClient:
             params=_query({"after": after, "session": session, "wait": wait_seconds or None}),
             timeout=httpx.Timeout(wait_seconds + 15.0, connect=5.0),
         )
-        return _decoded(response.content, views.Events)
+        return decoded(response.content, views.Events)
 
     def view(self, path: str, answer: type[T], **query: str | int | float | None) -> T:
         """A view by its path. Reading is harmless, so a broken connection is tried again."""
-        return _decoded(self._insist("GET", path, params=_query(query)).content, answer)
+        return decoded(self._insist("GET", path, params=_query(query)).content, answer)
 
     # Bytes.
 
@@ -204,6 +218,9 @@ class HubClient:
 
     def send(self, method: str, path: str, **request: Any) -> httpx.Response:
         """One request, once. Raises Problem for every answer that is not a success."""
+        request["headers"] = {**(request.get("headers") or {}), **self._for}
+        if self._ends_at is not None:
+            request["timeout"] = self._time_left()
         try:
             response = self._http.request(method, path, **request)
         except httpx.HTTPError as error:
@@ -215,7 +232,8 @@ class HubClient:
     @contextmanager
     def streaming(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
         """A response whose body is read as it comes; a followed log may be silent for long."""
-        patient = httpx.Timeout(60.0, connect=5.0)
+        patient = httpx.Timeout(60.0, connect=5.0) if self._ends_at is None else httpx.Timeout(self._time_left())
+        request["headers"] = {**(request.get("headers") or {}), **self._for}
         try:
             with self._http.stream(method, path, timeout=patient, **request) as response:
                 if not response.is_success:
@@ -243,10 +261,21 @@ class HubClient:
             except Problem as problem:
                 if problem.status != 429 or attempt == _ATTEMPTS:
                     raise
+            if self._ends_at is not None and time.monotonic() + waited >= self._ends_at:
+                break
             if attempt < _ATTEMPTS:
                 self.pause(waited)
                 waited = min(waited * 3, _LONGEST_WAIT_SECONDS)
         raise silence or AssertionError("without a silence the loop returned or raised")
+
+    def _time_left(self) -> float:
+        """Seconds until the deadline. Raises Unanswered when it has passed."""
+        left = (self._ends_at or 0.0) - time.monotonic()
+        if left <= 0:
+            raise Unanswered(
+                "hub_slow", f"The hub at {self.url} did not answer in time.", hint="Try again.", exit_code=UNAVAILABLE
+            )
+        return left
 
     def _silence(self, method: str, error: httpx.HTTPError) -> NoAnswer:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol | httpx.ProxyError):
@@ -274,7 +303,7 @@ class HubClient:
         return problem
 
 
-def _decoded(content: bytes | msgspec.Raw, answer: type[T]) -> T:
+def decoded(content: bytes | msgspec.Raw, answer: type[T]) -> T:
     try:
         return msgspec.json.decode(content, type=answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

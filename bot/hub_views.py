@@ -181,6 +181,30 @@ class Jobs(View, frozen=True, kw_only=True):
     cursor: str | None = None
 
 
+class WorkflowStep(View, frozen=True, kw_only=True):
+    """A step of a workflow: a job, by the name the workflow gives it."""
+
+    step: str
+    job: str
+    number: int
+    state: str
+    reason: str = ""
+    url: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in ENDED
+
+
+class Workflow(View, frozen=True, kw_only=True):
+    """A workflow and its steps, in the order they were given."""
+
+    workflow: str
+    name: str = ""
+    session_name: str = ""
+    steps: tuple[WorkflowStep, ...] = ()
+
+
 class Event(View, frozen=True, kw_only=True):
     """One line of the ledger, in its place in the order."""
 
@@ -192,6 +216,7 @@ class Event(View, frozen=True, kw_only=True):
     object: str | None = None
     session: str | None = None
     facts: dict[str, Any] = {}
+    came_by: str | None = None
 
 
 class Events(View, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ FEATURES = (
     "hub.perform",
     "hub.people.actions",
     "hub.people.chat_identities",
+    "hub.people.mail",
     "hub.sessions.actions",
     "hub.sessions.links",
     "hub.sessions.changing",

@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope as AsgiScope
 
 from hub.core.house import House
-from hub.web import content, endpoints, events, live, openapi, problems, routes, streams, uploads
+from hub.web import chats, content, endpoints, events, live, openapi, problems, routes, streams, uploads
 from hub.web.middleware import Shell
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
@@ -66,6 +66,7 @@ def create(house: House) -> Starlette:
         Route("/api/jobs/{ref:path}/log", streams.job_log, methods=["GET"]),
         *uploads.ROUTES,
         *content.ROUTES,
+        *chats.ROUTES,
         *(Route(v.path, endpoints.view(v.answer, v.takes), methods=["GET"]) for v in routes.VIEWS),
         Route("/do", endpoints.do, methods=["POST"]),
         Route("/signin/{token}", endpoints.spends("sign_in"), methods=["POST"]),

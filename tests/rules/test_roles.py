@@ -70,6 +70,7 @@ BY_HUB_ROLE: dict[str, str] = {
     "chat:install": "operator",
     "notify:set": "operator member",
     "hub:verify": "operator",
+    "hub:set_up": "operator",
     "link:open": "operator member guest",
     "sign_in:use": "operator member guest",
     "sign_in:end": "operator member guest",

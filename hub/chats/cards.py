@@ -1,0 +1,152 @@
+"""The rows of cards: claimed before they are posted, fenced by the follower's epoch, kept so that they can be deleted.
+
+A row in state `posting` is a promise, not a fact: whoever finds one that is not theirs looks for the message first.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Literal
+
+import msgspec
+import sqlalchemy as sa
+
+from hub.chats.follower import refuse_stale
+from hub.chats.tables import chat_cards
+from hub.core import limits
+from hub.core.database import Tx
+from hub.core.errors import NotFound
+from hub.core.ids import new_id
+
+State = Literal["posting", "posted", "lost", "forgetting", "forgotten"]
+ReplyState = Literal["", "posting", "posted", "lost"]
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """A thing shown in a channel; `message` and `reply_message` are the platform's ids."""
+
+    id: str
+    platform: str
+    workspace: str
+    channel: str
+    thread: str
+    kind: str
+    object: str
+    session: str | None
+    person: str | None
+    state: str
+    message: str | None
+    reply: str
+    reply_message: str | None
+    anew: int
+    shown: str
+    posting_at: dt.datetime
+    settled: bool
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A follower is about to post a card."""
+
+    epoch: int
+    platform: str
+    workspace: str
+    channel: str
+    thread: str = ""
+    kind: str
+    object: str
+    session: str | None = None
+    person: str | None = None
+
+
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+    """The card's row, and whether it was made just now; if not, somebody shows the thing there already."""
+
+    card: Card
+    made: bool
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What became of a card."""
+
+    epoch: int
+    id: str
+    state: State | msgspec.UnsetType = msgspec.UNSET
+    message: str | msgspec.UnsetType | None = msgspec.UNSET
+    reply: ReplyState | msgspec.UnsetType = msgspec.UNSET
+    reply_message: str | msgspec.UnsetType | None = msgspec.UNSET
+    anew: int | msgspec.UnsetType = msgspec.UNSET
+    shown: str | msgspec.UnsetType = msgspec.UNSET
+    settled: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+def claim(tx: Tx, wanted: Claim, now: dt.datetime) -> Claimed:
+    """The row of this thing in this channel, made unless it is there. Raises Conflict for a follower of the past."""
+    refuse_stale(tx, wanted.epoch)
+    values = msgspec.structs.asdict(wanted)
+    del values["epoch"]
+    card_id = new_id("crd")
+    made = tx.insert_new(chat_cards, id=card_id, state="posting", posting_at=now, **values)
+    row = tx.execute(
+        sa.select(chat_cards).where(
+            chat_cards.c.platform == wanted.platform,
+            chat_cards.c.workspace == wanted.workspace,
+            chat_cards.c.channel == wanted.channel,
+            chat_cards.c.kind == wanted.kind,
+            chat_cards.c.object == wanted.object,
+        )
+    ).one()
+    return Claimed(card=_card(row), made=made)
+
+
+def change(tx: Tx, made: Change, now: dt.datetime) -> Card:
+    """Record what became of a card. Raises Conflict for a follower of the past."""
+    refuse_stale(tx, made.epoch)
+    values: dict[str, Any] = {
+        name: value for name, value in msgspec.structs.asdict(made).items() if value is not msgspec.UNSET
+    }
+    del values["epoch"], values["id"]
+    settled = values.pop("settled", None)
+    if settled is not None:
+        values["settled_at"] = now if settled else None
+    if "posting" in (values.get("state"), values.get("reply")):
+        values["posting_at"] = now
+    row = tx.execute(
+        sa.update(chat_cards)
+        # A request to forget outranks whatever its follower was about to write of its state.
+        .where(chat_cards.c.id == made.id)
+        .values(**_unless_forgetting(values))
+        .returning(chat_cards)
+    ).first()
+    if row is None:
+        raise NotFound("there is no such card", code="card_not_found")
+    return _card(row)
+
+
+def _unless_forgetting(values: dict[str, Any]) -> dict[str, Any]:
+    if values.get("state", "forgotten") != "forgotten":
+        is_asked = chat_cards.c.state == "forgetting"
+        values["state"] = sa.case((is_asked, "forgetting"), else_=values["state"])
+    if "settled_at" in values and values.get("state") != "forgotten":
+        kept = (
+            sa.null()
+            if values["settled_at"] is None
+            else sa.literal(values["settled_at"], chat_cards.c.settled_at.type)
+        )
+        values["settled_at"] = sa.case((chat_cards.c.state == "forgetting", sa.null()), else_=kept)
+    return values
+
+
+def unsettled(conn: sa.Connection, after: str) -> list[Card]:
+    """A page of the cards for which something is left to be done, the oldest first."""
+    rows = conn.execute(
+        sa.select(chat_cards)
+        .where(chat_cards.c.settled_at.is_(None), chat_cards.c.id > after)
+        .order_by(chat_cards.c.id)
+        .limit(limits.CHAT_CARDS_PAGE)
+    )
+    return [_card(row) for row in rows]
+
+
+def _card(row: sa.Row[Any]) -> Card:
+    values = {name: getattr(row, name) for name in Card.__struct_fields__ if name != "settled"}
+    return Card(settled=row.settled_at is not None, **values)
