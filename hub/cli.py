@@ -26,6 +26,7 @@ from bot.faces.ledger import ledger_card
 from bot.grammar import Noun, Verb, session_option
 from bot.hub_views import LedgerVerification
 from bot.problems import UNAVAILABLE, Problem, exit_code_of
+from hub import extras
 from hub.core.errors import HubError, InvalidInput, NotFound
 from hub.core.parent import die_with_parent
 from hub.core.settings import Settings, documented, load
@@ -50,6 +51,8 @@ def operates(name: str, *options: Callable[[Any], Any]) -> Callable[[Callable[..
         def run(_door: Door, **arguments: Any) -> Reply:
             try:
                 return function(**arguments) or Reply()
+            except ModuleNotFoundError as error:
+                raise extras.missing(error) from error
             except HubError as error:
                 raise Problem(
                     error.code,
@@ -188,7 +191,7 @@ def agent() -> None:
 
 @operates("migrate", data_option)
 def migrate(data: Path | None) -> Reply:
-    """Bring the database to the schema of this version."""
+    """Bring the database to the schema of this version; what was there before is kept in DATA/backups."""
     from hub import app
     from hub.core import migrations
 
@@ -196,6 +199,58 @@ def migrate(data: Path | None) -> Reply:
     revision = migrations.current(house.db)
     house.close()
     return Reply(sentence=f"The database is at revision {revision}.")
+
+
+key_options = (
+    click.option("--passphrase", "is_asked", is_flag=True, help="Ask for a passphrase."),
+    click.option("--passphrase-file", type=click.Path(path_type=Path, dir_okay=False), help="File with a passphrase."),
+    click.option("--key-file", type=click.Path(path_type=Path, dir_okay=False), help="File with a recovery key."),
+)
+
+
+@operates(
+    "backup",
+    click.argument("folder", required=False, type=click.Path(path_type=Path)),
+    click.option("--verify", "is_check", is_flag=True, help="Read back the backup named instead of writing one."),
+    *key_options,
+    data_option,
+)
+def backup(
+    folder: Path | None,
+    is_check: bool,
+    is_asked: bool,
+    passphrase_file: Path | None,
+    key_file: Path | None,
+    data: Path | None,
+) -> Reply:
+    """Back up the whole hub into FOLDER while it runs: one encrypted file, read back whole.
+
+    Without a passphrase or a key file, a recovery key is made and shown once. A key file is made at first use.
+    """
+    from hub import leaving
+
+    if is_check:
+        if folder is None:
+            raise InvalidInput("name the backup to read: `collegium backup --verify FILE`", code="no_backup")
+        passphrase = leaving.secret(passphrase_file, is_asked=is_asked, is_new=False)
+        return leaving.verify(folder, *leaving.asked_key(passphrase, key_file))
+    passphrase = leaving.secret(passphrase_file, is_asked=is_asked, is_new=True)
+    return leaving.backup(settings_for(data), folder, passphrase, key_file)
+
+
+@operates("restore", click.argument("file", type=click.Path(path_type=Path)), *key_options, data_option)
+def restore(
+    file: Path, is_asked: bool, passphrase_file: Path | None, key_file: Path | None, data: Path | None
+) -> Reply:
+    """Bring a hub back from a backup into an empty folder, and prove it before calling it restored.
+
+    PostgreSQL is restored into the empty database that COLLEGIUM_DATABASE_URL names.
+    """
+    from hub import leaving
+
+    settings = settings_for(data)
+    passphrase = leaving.secret(passphrase_file, is_asked=is_asked, is_new=False)
+    return leaving.restore(file, settings.data, settings.database_url, *leaving.asked_key(passphrase, key_file))
 
 
 @operates("step-up", data_option)
