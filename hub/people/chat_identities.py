@@ -8,7 +8,7 @@ who is signed in here confirms a link, and either side ends it at once.
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -103,7 +103,7 @@ def confirm_chat_link(act: ConfirmChatLink, ctx: Context) -> ChatIdentityView:
     """An account that is somebody else's stays theirs until it is unlinked; the secret is then not spent."""
     ctx.access.hub("chat:link")
     said = once.consume(ctx, act.secret, kind=LINK).facts
-    identity = {name: said[name] for name in ("platform", "workspace", "user")}
+    identity: dict[str, Any] = {name: said[name] for name in ("platform", "workspace", "user")}
     if not _bind(ctx, ctx.actor.id, said["name"], "link", **identity):
         held = _row(ctx, **identity)
         if held is None or held.person != ctx.actor.id:
@@ -136,7 +136,7 @@ def refuse_chat_link(act: RefuseChatLink, ctx: Context) -> RefusedLink:
     """The chat account may ask for a fresh one."""
     ctx.access.hub("chat:link")
     said = once.consume(ctx, act.secret, kind=LINK).facts
-    identity = {name: said[name] for name in ("platform", "workspace", "user")}
+    identity: dict[str, Any] = {name: said[name] for name in ("platform", "workspace", "user")}
     ctx.about("person", ctx.actor.id, **identity)
     return RefusedLink(**identity)
 
@@ -153,7 +153,7 @@ class UnlinkChat(Action, frozen=True, tag="chat_unlink"):
 def unlink_chat(act: UnlinkChat, ctx: Context) -> ChatIdentityView:
     """A service speaks for the very chat account that pressed the button; a person, for what is their own."""
     ctx.access.hub("chat:unlink")
-    key = {"platform": act.platform, "workspace": act.workspace, "user": act.user}
+    key: dict[str, Any] = {"platform": act.platform, "workspace": act.workspace, "user": act.user}
     condition = _is(**key)
     if ctx.actor.kind != "service":
         condition &= chat_identities.c.person == ctx.actor.id
@@ -187,7 +187,7 @@ class JoinedView(msgspec.Struct, frozen=True):
 def join_from_chat(act: JoinFromChat, ctx: Context) -> JoinedView:
     """The platform's e-mail is kept as a claim nobody proved; only the platform's own ids tell people apart."""
     ctx.access.hub("chat:serve")
-    identity = {"platform": act.platform, "workspace": act.workspace, "user": act.user}
+    identity: dict[str, Any] = {"platform": act.platform, "workspace": act.workspace, "user": act.user}
     if (held := _row(ctx, **identity)) is not None:
         actor = accounts.actor_of(ctx.conn, held.person)
         if actor is None:
