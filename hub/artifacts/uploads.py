@@ -81,6 +81,11 @@ def look(house: House, actor: Actor, upload_id: str) -> Upload:
     return _view(row, row.length if row.digest else stage.arrived(_path(house, upload_id)))
 
 
+def check(house: House, actor: Actor, upload_id: str) -> None:
+    """Raises HubError unless this is the actor's own upload and they may still write in its session."""
+    _row(house, actor, upload_id)
+
+
 def discard(house: House, actor: Actor, upload_id: str) -> None:
     """Ends an upload and throws away what arrived; what an action has named already stays."""
     row = _row(house, actor, upload_id)

@@ -133,7 +133,8 @@ class Access:
             return Refused("there is no such thing", known=False)
         if self._is_hub_itself():
             return Allowed("the hub itself")
-        return decide(self._standing(guarded.session_id, guarded.owner_id), permission, guarded.visibility)
+        standing = self._standing(guarded.session_id, guarded.owner_id)
+        return decide(standing, permission, self._visibility(kind, guarded))
 
     def may(self, session_id: str, permission: str) -> bool:
         """Whether the actor has this right in a session; for pages that hide what would be refused."""
@@ -148,6 +149,13 @@ class Access:
     def forget_roles(self) -> None:
         """Look roles up again, because this very action changed them."""
         self._roles.clear()
+
+    def _visibility(self, kind: str, guarded: Guarded) -> Visibility:
+        """What is not kept closer than its session is as open as its session."""
+        if guarded.visibility != "session" or guarded.session_id is None or kind == "session":
+            return guarded.visibility
+        around = GUARDS["session"](self._scope.conn, guarded.session_id)
+        return "session" if around is None else around.visibility
 
     def _standing(self, session_id: str | None, owner_id: str | None) -> Standing:
         actor = self._scope.actor

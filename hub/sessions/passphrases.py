@@ -61,6 +61,6 @@ def _count(tx: Tx, link: str, now: dt.datetime) -> None:
         .where(link_tries.c.link == link)
         .values(
             wrong=sa.case((begun, 1), else_=link_tries.c.wrong + 1),
-            since=sa.case((begun, now), else_=link_tries.c.since),
+            since=sa.case((begun, sa.literal(now, link_tries.c.since.type)), else_=link_tries.c.since),
         )
     )

@@ -1,5 +1,8 @@
 """The bytes of an artifact, and its preview: streamed, by range, cached by digest, and harmless in a browser.
 
+A browser may keep them, and asks each time whether it may still show them: a right that is taken away holds for what
+lies in a cache, too.
+
 Whatever a file claims to be, it is sent as a download into a sandbox that runs nothing. Only what is not parsed as a
 document (raster pictures, plain text) may be shown in place, when asked for with `?show=1`.
 """
@@ -13,7 +16,7 @@ import msgspec
 import sqlalchemy as sa
 from anyio import to_thread
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from hub.artifacts import previews, rules
@@ -23,11 +26,12 @@ from hub.artifacts.tables import versions
 from hub.core.context import Actor
 from hub.core.errors import InvalidInput, NotFound
 from hub.core.house import House
-from hub.core.ids import looks_like_id
 from hub.web import ranges
 from hub.web.endpoints import actor_of, house_of, query_of
+from hub.web.holding import Held, Holding
 
 SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
+CACHE = "private, no-cache"
 _AS_THEY_ARE = frozenset(
     {"image/png", "image/jpeg", "image/webp", "image/gif", "image/tiff", SVG, "application/pdf", "application/zip"}
 )
@@ -44,7 +48,6 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     media_type: str
     modified: str
-    is_fixed: bool
 
     @property
     def etag(self) -> str:
@@ -56,7 +59,7 @@ async def content(request: Request) -> Response:
     actor = await actor_of(request)
     query = query_of(request, ("show",))
     found = await to_thread.run_sync(_find, house_of(request), actor, query["ref"])
-    return await _send(request, found, show=query.get("show") == "1")
+    return await _send(request, actor, found, show=query.get("show") == "1")
 
 
 async def preview(request: Request) -> Response:
@@ -67,27 +70,27 @@ async def preview(request: Request) -> Response:
         raise InvalidInput("`size` must be `card` or `page`", path="size")
     found = await to_thread.run_sync(_find, house, actor, query["ref"])
     if found.media_type == SVG:
-        return await _send(request, found, show=False)
+        return await _send(request, actor, found, show=False)
     data, media_type, digest = await to_thread.run_sync(_preview, house, actor, found.id, size)
     headers = {
         "ETag": f'"{digest}"',
-        "Cache-Control": "private, max-age=3600" if found.is_fixed else "private, no-cache",
+        "Cache-Control": CACHE,
         "Content-Security-Policy": SANDBOX,
         "X-Content-Type-Options": "nosniff",
+        "Vary": "Authorization, Cookie",
     }
     if ranges.has_already(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(data, media_type=media_type, headers=headers)
 
 
-async def _send(request: Request, found: Found, *, show: bool) -> Response:
+async def _send(request: Request, actor: Actor, found: Found, *, show: bool) -> Response:
     media_type = _sent_as(found.media_type)
     headers = {
         "ETag": found.etag,
         "Last-Modified": found.modified,
         "Accept-Ranges": "bytes",
-        # A version never changes; what a path means may, and is asked for again.
-        "Cache-Control": "private, max-age=31536000, immutable" if found.is_fixed else "private, no-cache",
+        "Cache-Control": CACHE,
         "Content-Disposition": ranges.disposition(found.path, inline=show and media_type in _SHOWN_IN_PLACE),
         "Content-Security-Policy": SANDBOX,
         "X-Content-Type-Options": "nosniff",
@@ -111,7 +114,8 @@ async def _send(request: Request, found: Found, *, show: bool) -> Response:
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=media_type)
     pieces = await to_thread.run_sync(_open, house_of(request), found, start, end - start)
-    return StreamingResponse(pieces, status, headers, media_type)
+    holding = Holding(request, actor, lambda house, who: _find(house, who, found.id))
+    return Held(holding, pieces, status, headers, media_type)
 
 
 def _find(house: House, actor: Actor, ref: str) -> Found:
@@ -132,7 +136,6 @@ def _find(house: House, actor: Actor, ref: str) -> Found:
         size=row.size,
         media_type=row.media_type,
         modified=format_datetime(row.at, usegmt=True),
-        is_fixed=looks_like_id(ref),
     )
 
 

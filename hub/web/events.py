@@ -23,6 +23,7 @@ from hub.core.errors import InvalidInput, NotAllowed
 from hub.core.house import House
 from hub.ledger import followers
 from hub.sessions.names import known_sessions
+from hub.web.holding import same
 
 POLL_SECONDS = 0.25
 
@@ -148,6 +149,8 @@ async def events(request: Request) -> Response:
     deadline = asyncio.get_running_loop().time() + wait
     while True:
         seen = watch.newest
+        # Who waited is asked for anew, so that nobody is told what happened after their right had ended.
+        actor = await to_thread.run_sync(same, house, request, actor)
         page = await to_thread.run_sync(_page, house, actor, after, session)
         left = deadline - asyncio.get_running_loop().time()
         if page.events or left <= 0:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from anyio import to_thread
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from hub.core import limits
 from hub.core.context import Actor
@@ -15,12 +15,12 @@ from hub.core.house import House
 from hub.jobs import logs
 from hub.jobs import views as jobs
 from hub.web.endpoints import Endpoint, actor_of, house_of, query_of
+from hub.web.holding import LOOK_SECONDS, Held, Holding
 from hub.web.routes import number
 
 PIECE_BYTES = 256 * 1024
 # While a log grows a reader looks at its end this often; the store is a local file, and the look costs one stat.
 FOLLOW_SECONDS = 0.15
-ASK_SECONDS = 0.5
 
 
 def signed_in(endpoint: Endpoint) -> Endpoint:
@@ -55,9 +55,9 @@ async def job_log(request: Request) -> Response:
         "Content-Security-Policy": "sandbox; default-src 'none'",
         "X-Accel-Buffering": "no",
     }
-    return StreamingResponse(
-        _pieces(house, actor, with_id, first, limit, follow), media_type="text/plain; charset=utf-8", headers=headers
-    )
+    holding = Holding(request, actor, lambda house, who: _job_id(house, who, with_id))
+    pieces = _pieces(house, actor, with_id, first, limit, follow)
+    return Held(holding, pieces, media_type="text/plain; charset=utf-8", headers=headers)
 
 
 def _job_id(house: House, actor: Actor, ref: str) -> str:
@@ -73,7 +73,7 @@ def _piece(house: House, actor: Actor, ref: str, offset: int, limit: int) -> job
 async def _pieces(
     house: House, actor: Actor, job_id: str, first: jobs.LogPiece, limit: int, follow: bool
 ) -> AsyncIterator[bytes]:
-    """Follow the file; rights and the end are asked of SQL twice a second, so who loses the right stops reading."""
+    """Follow the file; the end is asked of SQL twice a second. An empty piece says that there is nothing new yet."""
     store = logs.store(house.settings.data)
     piece, offset, left = first.data, first.offset, limit
     loop = asyncio.get_running_loop()
@@ -85,10 +85,11 @@ async def _pieces(
         elif not follow or (known.done and offset >= known.size):
             return
         else:
+            yield b""
             await asyncio.sleep(FOLLOW_SECONDS)
         if left <= 0:
             return
-        if loop.time() - asked_at >= ASK_SECONDS:
+        if loop.time() - asked_at >= LOOK_SECONDS:
             known = await to_thread.run_sync(_piece, house, actor, job_id, 0, 0)
             asked_at = loop.time()
         piece = await to_thread.run_sync(store.read, job_id, offset, min(PIECE_BYTES, left))

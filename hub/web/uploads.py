@@ -2,7 +2,7 @@
 
 The body is taken in as it comes, one frame in memory at a time, and written in threads. A connection that breaks
 leaves what arrived; the answer to HEAD says where to go on. When the last byte is in, the answer carries
-`Collegium-Digest`, which an action may then name.
+`Collegium-Digest`, which an action may then name. Who loses the right to write while bytes come in is refused at once.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from starlette.routing import Route
 from hub.artifacts import uploads
 from hub.artifacts.frames import FRAME_BYTES
 from hub.core import limits
-from hub.core.errors import HubError, InvalidInput, TooLarge
+from hub.core.errors import HubError, InvalidInput, NotAllowed, NotFound, NotSignedIn, TooLarge
 from hub.web import problems
 from hub.web.endpoints import actor_of, house_of, query_of
+from hub.web.holding import LOOK_SECONDS, Holding
 
 log = structlog.get_logger()
 VERSION = "1.0.0"
@@ -122,12 +123,17 @@ async def patch(request: Request) -> Response:
     offset = _number(request, "Upload-Offset")
     upload = request.path_params["upload"]
     receiver = await _in_thread(request, uploads.Receiver, house_of(request), actor, upload, offset)
+    holding = Holding(request, actor, lambda house, who: uploads.check(house, who, upload))
     try:
         announced = request.headers.get("content-length")
         if announced is not None and announced.isdigit() and int(announced) > receiver.room:
             raise TooLarge("more bytes are coming than Upload-Length announced", code="upload_too_long")
-        async for frame in _frames(request):
+        async for frame in _frames(request, holding):
             await _in_thread(request, receiver.add, frame)
+        await holding.insist(anew=True)
+    except (NotSignedIn, NotAllowed, NotFound):
+        receiver.release()
+        raise
     except HubError:
         await _in_thread(request, receiver.close)
         raise
@@ -146,16 +152,11 @@ async def delete(request: Request) -> Response:
     return Response(status_code=204)
 
 
-async def _frames(request: Request) -> AsyncIterator[bytes]:
+async def _frames(request: Request, holding: Holding) -> AsyncIterator[bytes]:
     """The body in full frames; a break or a long silence ends it early with what arrived until then."""
     waiting = bytearray()
-    body = request.stream()
     try:
-        while True:
-            async with asyncio.timeout(limits.UPLOAD_IDLE_SECONDS):
-                piece = await anext(body, None)
-            if piece is None:
-                break
+        while (piece := await _piece(request, holding)) is not None:
             waiting += piece
             while len(waiting) >= FRAME_BYTES:
                 yield bytes(waiting[:FRAME_BYTES])
@@ -164,6 +165,27 @@ async def _frames(request: Request) -> AsyncIterator[bytes]:
         log.info("upload.cut", upload=request.path_params["upload"])
     if waiting:
         yield bytes(waiting)
+
+
+async def _piece(request: Request, holding: Holding) -> bytes | None:
+    """What comes next of the body, None at its end. Raises HubError as soon as the sender lost the right."""
+    if getattr(request.state, "body_is_over", False):
+        return None
+    silent_since = asyncio.get_running_loop().time()
+    while True:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                message = await request.receive()
+            break
+        except TimeoutError:
+            await holding.insist()
+            if asyncio.get_running_loop().time() - silent_since >= limits.UPLOAD_IDLE_SECONDS:
+                raise
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    await holding.insist()
+    request.state.body_is_over = not message.get("more_body", False)
+    return bytes(message.get("body", b""))
 
 
 async def _in_thread(request: Request, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
