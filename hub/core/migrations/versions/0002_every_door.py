@@ -97,6 +97,19 @@ def upgrade() -> None:
     with op.batch_alter_table('guesses', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_guesses_began_at'), ['began_at'], unique=False)
 
+    op.create_table('mails',
+    sa.Column('id', sa.String(length=40), nullable=False),
+    sa.Column('about', sa.String(length=40), nullable=False),
+    sa.Column('asked_by', sa.String(length=40), nullable=False),
+    sa.Column('at', hub.core.database.Instant(), nullable=False),
+    sa.Column('sent_at', hub.core.database.Instant(), nullable=True),
+    sa.Column('refused_at', hub.core.database.Instant(), nullable=True),
+    sa.Column('trouble', sa.String(length=500), nullable=True),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_mails'))
+    )
+    with op.batch_alter_table('mails', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_mails_about'), ['about'], unique=False)
+
     op.create_table('authenticators',
     sa.Column('person', sa.String(length=40), nullable=False),
     sa.Column('sealed', sa.LargeBinary(), nullable=False),
