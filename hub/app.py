@@ -28,6 +28,7 @@ FEATURES = (
     "hub.people.actions",
     "hub.people.chat_identities",
     "hub.people.mail",
+    "hub.people.verified_email",
     "hub.sessions.actions",
     "hub.sessions.links",
     "hub.sessions.changing",

@@ -25,7 +25,8 @@ from hub.notebook import keys, proofs, windows
 from hub.notebook import views as notebook
 from hub.notebook.statement import Meaning
 from hub.orchestrator import views as experiments
-from hub.people import chat_identities
+from hub.people import chat_identities, verified_email
+from hub.people import passkeys, sign_ins
 from hub.people import views as people
 from hub.rooms import views as rooms
 from hub.sessions import views as sessions
@@ -40,8 +41,10 @@ from hub.web.pages import link as link_page
 from hub.web.pages import me as me_page
 from hub.web.pages import notebook as notebook_page
 from hub.web.pages import people as people_page
+from hub.web.pages import security as security_page
 from hub.web.pages import session as session_page
 from hub.web.pages import signin as signin_page
+from hub.web.pages import verified_email as verified_email_page
 
 Query = dict[str, str]
 
@@ -119,11 +122,14 @@ def _of_session(answer: Callable[[Scope, str, Query], Any], tail: str, summary: 
 
 VIEWS: list[View] = [
     View("/api/me", lambda s, q: people.me(s), "Who the hub takes you for"),
+    View("/api/sign-ins", lambda s, q: sign_ins.mine(s), "Your sign-ins"),
+    View("/api/passkeys", lambda s, q: passkeys.mine(s), "Your passkeys"),
     View("/api/tokens", lambda s, q: people.my_tokens(s), "Your API tokens"),
     View("/api/me/chats", lambda s, q: chat_identities.mine(s), "The chat accounts that act as you"),
     View("/api/chats/installations", lambda s, q: installations.listed(s), "The connected chat workspaces"),
     View("/api/chats/channels/{ref}", lambda s, q: channels.seen_by_a_person(s, q["ref"]), "What a channel is set to"),
     View("/api/chats/notify", lambda s, q: channels.my_notify(s), "When chats mention you"),
+    View("/api/me/email", lambda s, q: verified_email.mine(s), "Your e-mail addresses"),
     View("/api/keys", lambda s, q: keys.mine(s), "Your signing keys"),
     View("/api/signing-windows", lambda s, q: windows.mine(s), "Your open signing windows"),
     View("/api/verify", verification, "Recompute the whole ledger"),
@@ -220,6 +226,7 @@ PAGES: list[PageRoute] = [
     PageRoute("/", home_page.show, anonymous=True),
     PageRoute("/me", me_page.show),
     PageRoute("/me/signing", me_page.show),
+    PageRoute("/me/security", security_page.show),
     PageRoute("/s/{owner}/{name}", session_page.show),
     PageRoute("/s/{owner}/{name}/notebook", notebook_page.show),
     PageRoute("/s/{owner}/{name}/files", files_page.show),
@@ -229,9 +236,12 @@ PAGES: list[PageRoute] = [
     PageRoute("/jobs/{ref:path}", job_page.show),
     PageRoute("/entries/{ref:path}", entry_page.show),
     PageRoute("/artifacts/{ref:path}", artifact_page.show),
-    PageRoute("/signin", signin_page.ask, anonymous=True),
+    PageRoute("/signin", signin_page.form, anonymous=True),
+    PageRoute("/signin/second", signin_page.second, anonymous=True),
     PageRoute("/signin/{token}", signin_page.show, anonymous=True),
     PageRoute("/me/chats", chat_identities_page.mine),
+    PageRoute("/me/email", verified_email_page.mine),
+    PageRoute("/email/{token}", verified_email_page.show, anonymous=True),
     PageRoute("/chat-link/{token}", chat_identities_page.show, anonymous=True),
     PageRoute("/l/{token}", link_page.show, anonymous=True),
     PageRoute("/invitation/{token}", link_page.invitation, anonymous=True),
