@@ -3,6 +3,10 @@
 Every door says the same facts in the same order: what, state, how far, where, how long still, what you can do.
 `sentence` is the whole card as a person would say it: the notification in Slack, the line of a plain terminal,
 what a screen reader reads. Nothing in a reply is markup; a door escapes for its own platform when it renders.
+
+What may leave for a chat company's servers is said where the reply is made: `named` is the sentence with titles and
+names but nothing of the contents, `ident` the one with kind, number and state only. `bot.detail` goes by these, and
+what nobody marked stays at the hub.
 """
 
 from typing import Literal
@@ -10,6 +14,7 @@ from typing import Literal
 import msgspec
 
 Tone = Literal["quiet", "wait", "run", "ok", "bad"]
+Detail = Literal["full", "names", "ids"]
 
 
 class State(msgspec.Struct, frozen=True):
@@ -21,19 +26,24 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Field(msgspec.Struct, frozen=True):
-    """One fact."""
+    """One fact; `is_name` when it may be told where only titles, states and names are."""
 
     name: str
     value: str
+    is_name: bool = False
 
 
 class Next(msgspec.Struct, frozen=True):
-    """Something that can be done from here: a command (a button, where there are buttons) or a page."""
+    """Something that can be done from here: a command (a button, where there are buttons) or a page.
+
+    `ident` is the same command by opaque ids, as it may stand in a message whatever the session lets out.
+    """
 
     label: str
     command: tuple[str, ...] = ()
     url: str = ""
     is_dangerous: bool = False
+    ident: tuple[str, ...] = ()
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -48,6 +58,8 @@ class Row(msgspec.Struct, frozen=True):
 
     cells: tuple[str, ...]
     sentence: str
+    named: str = ""
+    ident: str = ""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -93,7 +105,14 @@ class FileLive(msgspec.Struct, frozen=True):
     overwrite: bool = False
 
 
-Live = JobLive | LogLive | EventsLive | FileLive
+class ExportLive(msgspec.Struct, frozen=True):
+    """A live part: a session (all of the person's, without one) brought into a folder where the person is."""
+
+    folder: str
+    session: str | None = None
+
+
+Live = JobLive | LogLive | EventsLive | FileLive | ExportLive
 
 
 class Secret(msgspec.Struct, frozen=True):
@@ -122,6 +141,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     is_private: bool = True
     exit_code: int = 0
     data: object = None
+    named: str = ""
+    ident: str = ""
+    is_common: bool = False  # it holds nothing of anybody: a help text
 
     @property
     def is_text(self) -> bool:
@@ -133,6 +155,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.sentence or self.body or self.table or self.secret)
 
 
-def fields(**facts: str | int | None) -> tuple[Field, ...]:
-    """Fields from keywords in their order; what is not known is left out. `_` in a name is a space."""
-    return tuple(Field(name.replace("_", " "), str(value)) for name, value in facts.items() if value not in (None, ""))
+def fields(names: str = "", /, **facts: str | int | None) -> tuple[Field, ...]:
+    """Fields from keywords in their order; what is not known is left out. `_` in a name is a space.
+
+    `names` lists those that say no more than a title, a state or a name.
+    """
+    return tuple(
+        Field(name.replace("_", " "), str(value), is_name=name in names.split())
+        for name, value in facts.items()
+        if value not in (None, "")
+    )

@@ -194,7 +194,7 @@ def carry_out(tree: click.Group, words: Sequence[str], door: Door | None, name: 
 
 
 def _help_reply(text: str, exit_code: int = 0) -> Reply:
-    return Reply(sentence=text.strip().splitlines()[0], body=text, exit_code=exit_code)
+    return Reply(sentence=text.strip().splitlines()[0], body=text, exit_code=exit_code, is_common=True)
 
 
 def _problem(error: click.UsageError) -> Problem:

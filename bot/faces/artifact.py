@@ -10,6 +10,8 @@ def artifact_card(one: Artifact) -> Reply:
     """A file at one version: its digest first, because that is its name."""
     return Reply(
         sentence=_artifact_sentence(one),
+        named=f"a file, version {one.number}, {words.size(one.size)}, by {called(one.author)}",
+        ident=f"a file, version {one.number}",
         title=f"{one.path} · version {one.number}",
         session=session_of(one.name),
         fields=fields(
@@ -31,6 +33,8 @@ def made_card(one: MadeArtifact, session: str) -> Reply:
     called = f"{session}:{one.path}"
     return Reply(
         sentence=f"{one.path} version {one.number}, {words.size(one.size)}, sha256 {words.short_digest(one.digest)}",
+        named=f"a file is kept, version {one.number}, {words.size(one.size)}",
+        ident=f"a file, version {one.number}",
         title=f"{one.path} · version {one.number}",
         session=session,
         fields=fields(size=words.size(one.size), sha256=_hexadecimal(one.digest)),
@@ -55,6 +59,8 @@ def log_card(one: Artifact, versions: Artifacts, lineage: Lineage) -> Reply:
     )
     return Reply(
         sentence=f"{one.path}: {words.counted(len(rows), 'version')}" + (" and more." if versions.cursor else "."),
+        named=f"a file with {words.counted(len(rows), 'version')}",
+        ident=f"a file with {words.counted(len(rows), 'version')}",
         title=one.path,
         session=session_of(one.name),
         fields=fields(made_from=words.listed(_sources(one.id, lineage), at_most=20)),

@@ -22,10 +22,13 @@ def entry_card(one: Entry, *, with_text: bool = False) -> Reply:
         said += f"; {words.counted(len(broken), 'signature')} not valid"
     return Reply(
         sentence=f"entry {one.number} “{one.title}”, version {one.version}, {said}",
+        named=f"entry {one.number} “{one.title}”, version {one.version}, {said}",
+        ident=f"entry {one.number}, version {one.version}, {'signed' if valid else 'not signed'}",
         title=f"entry {one.number} · {one.title}",
         session=session_of(one.name),
         state=_BROKEN if broken else _SIGNED if valid else _UNSIGNED,
         fields=fields(
+            "version written signed sha256",
             version=one.version if one.version == one.newest else f"{one.version}, the newest is {one.newest}",
             written=by_at(one.author, one.at),
             signed=signed,
@@ -51,10 +54,17 @@ def written_card(one: WrittenEntry) -> Reply:
     by = "" if one.signature is None else f", signed by {called(one.signature.signer)} as {one.signature.meaning}"
     return Reply(
         sentence=f"entry {one.number} “{one.title}”, version {one.version}{by or ', not signed'}",
+        named=f"entry {one.number} “{one.title}”, version {one.version}{by or ', not signed'}",
+        ident=f"entry {one.number}, version {one.version}, {'signed' if by else 'not signed'}",
         title=f"entry {one.number} · {one.title}",
         session=session_of(one.name),
         state=_SIGNED if one.signature else _UNSIGNED,
-        fields=fields(version=one.version, signed=one.signature.words if one.signature else None, sha256=one.digest),
+        fields=fields(
+            "version sha256",
+            version=one.version,
+            signed=one.signature.words if one.signature else None,
+            sha256=one.digest,
+        ),
         next=(
             Next("read it", ("note", "show", one.name)),
             *(() if one.signature else (Next("sign it", ("note", "sign", one.name, "--key", "KEY")),)),
@@ -68,9 +78,12 @@ def written_card(one: WrittenEntry) -> Reply:
 def entry_row(one: EntryRow) -> Row:
     at = words.moment(one.at) if one.at else ""
     signed = words.counted(one.signatures, "signature") if one.signatures else "not signed"
+    said = f"entry {one.number} “{one.title}”, version {one.version}, by {called(one.author)}, {at}, {signed}"
     return Row(
         (str(one.number), one.title, called(one.author), at, signed),
-        f"entry {one.number} “{one.title}”, version {one.version}, by {called(one.author)}, {at}, {signed}",
+        said,
+        named=said,
+        ident=f"entry {one.number}, version {one.version}, {signed}",
     )
 
 
@@ -84,6 +97,9 @@ def verification_card(one: EntryVerification) -> Reply:
         rows.append(Row(_mark(signed.signature.valid, who, signed.signature.words), f"{who}: {signed.signature.words}"))
     return Reply(
         sentence=f"{one.name}, version {one.version}: {one.words}",
+        named=f"{one.name}, version {one.version}: {_word(one.valid)}",
+        ident=f"version {one.version} of an entry {_word(one.valid)}",
+        session=session_of(one.name),
         state=_HOLDS if one.valid else _BROKEN,
         fields=fields(sha256=one.digest),
         table=Table(("", "what", "found"), tuple(rows)),

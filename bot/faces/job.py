@@ -28,17 +28,25 @@ _STATES = {
 
 def job_card(one: Job, door: Door, *, live: JobLive | LogLive | None = None, tail: str = "") -> Reply:
     """A job: what, state, how far, where, how long still, what can be done."""
+    return job_face(one, door.now(), _short_ref(one, door), live=live, tail=tail)
+
+
+def job_face(one: Job, now: datetime, ref: str, *, live: JobLive | LogLive | None = None, tail: str = "") -> Reply:
+    """As `job_card`, for who has no door: `ref` is what the job is called in commands."""
     return Reply(
-        sentence=_job_sentence(one, door.now()),
+        sentence=_job_sentence(one, now),
+        named=_job_sentence(one, now, is_named=True),
+        ident=_job_ident(one),
         title=f"job {one.number}" + (f" · {one.name}" if one.name else ""),
         session=one.session_name,
         state=_state(one),
         progress=Progress(one.progress.fraction, one.progress.said) if one.progress and not one.is_over else None,
         fields=fields(
+            "where submitted ran limits used",
             why="" if one.is_success or (one.started_at and not one.is_over) else one.reason,
             where=one.backend,
             submitted=by_at(one.submitted_by, one.submitted_at),
-            ran=_ran(one, door.now()),
+            ran=_ran(one, now),
             limits=_amounts(one.asked),
             used=_amounts(one.used),
             exit_code=one.exit_code,
@@ -46,7 +54,7 @@ def job_card(one: Job, door: Door, *, live: JobLive | LogLive | None = None, tai
             note="; ".join(one.notes),
         ),
         body=tail,
-        next=_job_next(one, _short_ref(one, door)),
+        next=_job_next(one, ref),
         url=one.url,
         live=live,
         is_private=False,
@@ -59,15 +67,23 @@ def job_row(one: Job, door: Door) -> Row:
     state = _state(one)
     began = words.moment(one.submitted_at) if one.submitted_at else ""
     cells = (str(one.number), one.name, f"{state.glyph} {state.word}", began, _took(one, door.now()))
-    return Row(cells, _job_sentence(one, door.now()))
+    now = door.now()
+    return Row(cells, _job_sentence(one, now), named=_job_sentence(one, now, is_named=True), ident=_job_ident(one))
 
 
 def _state(one: Job) -> State:
     return _STATES.get(one.state, State(one.state.capitalize().replace("_", " "), "·"))
 
 
-def _job_sentence(one: Job, now: datetime) -> str:
-    """`job 12 “fit” running on local, 64 %, 4 min left`, `job 12 “fit” succeeded after 9 min 41 s, 4 outputs`."""
+def _job_ident(one: Job) -> str:
+    return f"job {one.number} {_state(one).word.lower()}"
+
+
+def _job_sentence(one: Job, now: datetime, *, is_named: bool = False) -> str:
+    """`job 12 “fit” running on local, 64 %, 4 min left`, `job 12 “fit” succeeded after 9 min 41 s, 4 outputs`.
+
+    `is_named` leaves out what the job itself said: the reason it gave, and how it counts its progress.
+    """
     state = _state(one).word.lower()
     parts = [f"job {one.number}" + (f" “{one.name}”" if one.name else "") + f" {state}"]
     took = _took(one, now)
@@ -75,14 +91,15 @@ def _job_sentence(one: Job, now: datetime) -> str:
         parts[0] += f" after {took}" if took else ""
         if one.outputs:
             parts.append(words.counted(len(one.outputs), "output"))
-        if not one.is_success:
+        if not one.is_success and not is_named:
             parts.append(one.reason.rstrip("."))
     else:
         parts[0] += f" on {one.backend}" if one.backend and one.started_at else ""
         if one.progress is not None:
-            is_said = "%" in one.progress.said
-            parts += [*([] if is_said else [words.percent(one.progress.fraction)]), one.progress.said]
-        elif not one.started_at:
+            is_said = "%" in one.progress.said and not is_named
+            parts += [*([] if is_said else [words.percent(one.progress.fraction)])]
+            parts += [] if is_named else [one.progress.said]
+        elif not one.started_at and not is_named:
             parts.append(one.reason.rstrip("."))
     return ", ".join(part for part in parts if part)
 
@@ -113,8 +130,13 @@ def _short_ref(one: Job, door: Door) -> str:
 
 
 def _job_next(one: Job, ref: str) -> tuple[Next, ...]:
-    log = Next("read the log", ("job", "logs", ref) if one.is_over else ("job", "logs", ref, "--follow"))
+    follow = () if one.is_over else ("--follow",)
+    log = Next("read the log", ("job", "logs", ref, *follow), ident=("job", "logs", one.id, *follow))
     if one.is_over:
         outputs = [f"{one.session_name}:{output.path}" for output in one.outputs if output.kind == "stored"]
         return (log, *(Next("get an output", ("artifact", "get", output)) for output in outputs[:1]))
-    return (log, Next("watch it", ("job", "watch", ref)), Next("stop it", ("job", "cancel", ref), is_dangerous=True))
+    return (
+        log,
+        Next("watch it", ("job", "watch", ref)),
+        Next("stop it", ("job", "cancel", ref), is_dangerous=True, ident=("job", "cancel", one.id)),
+    )

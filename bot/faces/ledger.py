@@ -12,6 +12,8 @@ def ledger_card(one: LedgerVerification) -> Reply:
     said = f"The ledger holds: {count}." if one.holds else f"The ledger does not hold: {one.fault}."
     return Reply(
         sentence=said,
+        named="The ledger holds." if one.holds else "The ledger does not hold.",
+        ident="The ledger holds." if one.holds else "The ledger does not hold.",
         state=State("Holds", "✓", "ok") if one.holds else State("Does not hold", "✗", "bad"),
         fields=fields(
             erased_bodies=one.erased or None,

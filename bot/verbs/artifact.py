@@ -8,6 +8,7 @@ import msgspec
 from bot.cards import FileLive, Next, Reply, Table
 from bot.door import Door
 from bot.faces.artifact import artifact_card, artifact_row, log_card, made_card
+from bot.faces.who import session_of
 from bot.grammar import KeyValue, Noun, session_option
 from bot.hub_views import AltSet, MadeArtifact
 from bot.problems import NOT_FOUND, Problem, nearest
@@ -115,6 +116,8 @@ def get_artifact(door: Door, path: str, output: str | None, force: bool, session
     name = found.path.rpartition("/")[2]
     return Reply(
         sentence=f"{found.path}, {size(found.size)}.",
+        named=f"a file, {size(found.size)}.",
+        session=session_of(found.name),
         live=FileLive(found.id, name, output or name, found.digest or "", found.size, overwrite=force),
         url=found.url,
         data=found,
@@ -132,8 +135,12 @@ def list_artifacts(door: Door, session: str | None, cursor: str | None) -> Reply
     more = (
         f"More: {door.written('artifact', 'list', '--session', place, '--cursor', page.cursor)}" if page.cursor else ""
     )
+    counts = counted(len(page.artifacts), "file") + (" and more." if page.cursor else ".")
     return Reply(
-        sentence=f"{place}: {counted(len(page.artifacts), 'file')}" + (" and more." if page.cursor else "."),
+        sentence=f"{place}: {counts}",
+        named=f"{place}: {counts}",
+        ident=counts,
+        session=place,
         table=Table(
             ("path", "version", "size", "when", "sha256"),
             tuple(artifact_row(one) for one in page.artifacts),

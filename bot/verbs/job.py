@@ -180,12 +180,14 @@ def list_jobs(door: Door, session: str | None, cursor: str | None) -> Reply:
     place = door.named_session(session)
     page = door.hub.jobs(place, cursor=cursor)
     running = sum(not one.is_over for one in page.jobs)
+    counts = f"{counted(len(page.jobs), 'job')}{' and more' if page.cursor else ''}, {running} not over."
     more = f"More: {door.written('job', 'list', '--session', place, '--cursor', page.cursor)}" if page.cursor else ""
     first = page.jobs[0] if page.jobs else None
     return Reply(
-        sentence=f"{place}: {counted(len(page.jobs), 'job')}"
-        + (" and more" if page.cursor else "")
-        + f", {running} not over.",
+        sentence=f"{place}: {counts}",
+        named=f"{place}: {counts}",
+        ident=counts,
+        session=place,
         table=Table(("job", "name", "state", "when", "took"), tuple(job_row(one, door) for one in page.jobs), more),
         next=(Next("see one", ("job", "status", str(first.number))),)
         if first

@@ -173,8 +173,12 @@ def list_notes(door: Door, session: str | None, cursor: str | None) -> Reply:
     place = door.named_session(session)
     page = door.hub.entries(place, cursor=cursor)
     more = f"More: {door.written('note', 'list', '--session', place, '--cursor', page.cursor)}" if page.cursor else ""
+    counts = counted(len(page.entries), "entry", "entries") + (" and more." if page.cursor else ".")
     return Reply(
-        sentence=f"{place}: {counted(len(page.entries), 'entry', 'entries')}" + (" and more." if page.cursor else "."),
+        sentence=f"{place}: {counts}",
+        named=f"{place}: {counts}",
+        ident=counts,
+        session=place,
         table=Table(("entry", "title", "by", "when", "signed"), tuple(entry_row(one) for one in page.entries), more),
         next=() if page.entries else (Next("write one", ("note", "post", "TITLE", "--text", "TEXT")),),
         data=page,

@@ -17,7 +17,9 @@ def whoami(door: Door) -> Reply:
     called = f"{me.name} ({me.handle})" if me.name and me.handle and me.name != me.handle else me.name or me.handle
     return Reply(
         sentence=f"You are {called}, {me.hub_role} of this hub.",
-        fields=fields(hub=door.hub.url, session=door.named_session(None)),
+        named=f"You are {called}, {me.hub_role} of this hub.",
+        ident=f"You are a {me.hub_role} of this hub.",
+        fields=fields("hub session", hub=door.hub.url, session=door.named_session(None)),
         data=me,
     )
 
@@ -35,6 +37,8 @@ def link(door: Door, person: str | None, is_opened: bool) -> Reply:
         return Reply(sentence=f"Signing {whose} in.")
     return Reply(
         sentence=f"This link signs {whose} in, once, until {moment(made.expires)}.",
+        named="A link is made that signs a browser in, once.",
+        ident="A link is made.",
         secret=Secret("link", address, "Give it to nobody else: who opens it is signed in."),
         data=made,
     )

@@ -27,9 +27,11 @@ def list_sessions(door: Door) -> Reply:
         what = one.title if one.title != one.name.partition("/")[2] else ""
         role = one.role or "reader"
         said = ", ".join(part for part in (one.name, f"you are {role}", what, "in use" if is_meant else "") if part)
-        rows.append(Row((("→ " if is_meant else "  ") + one.name, role, what), said))
+        rows.append(Row((("→ " if is_meant else "  ") + one.name, role, what), said, named=said))
     return Reply(
         sentence=f"You take part in {counted(len(known), 'session')}.",
+        named=f"You take part in {counted(len(known), 'session')}.",
+        ident=f"You take part in {counted(len(known), 'session')}.",
         table=Table(("  session", "your role", "title"), tuple(rows)),
         data=known,
     )
@@ -47,6 +49,9 @@ def create_session(door: Door, name: str, title: str, is_used: bool) -> Reply:
         door.remember_session(made.name)
     return Reply(
         sentence=f"Session {made.name} is made" + (" and in use." if is_used else "."),
+        named=f"Session {made.name} is made" + (" and in use." if is_used else "."),
+        ident="A session is made" + (" and in use." if is_used else "."),
+        session=made.name,
         url=made.url,
         next=() if is_used else (Next("work in it from now on", ("use", made.name)),),
         is_private=False,
@@ -65,12 +70,15 @@ def show_session(door: Door, name: str | None) -> Reply:
         Row(
             (who.person.name or who.person.handle, who.role, who.via),
             f"{who.person.name or who.person.handle}: {who.role}",
+            named=f"{who.person.name or who.person.handle}: {who.role}",
         )
         for who in people.participants
     ]
     rows += [Row((one.email, one.role, "invited"), f"{one.email}: invited as {one.role}") for one in people.invitations]
     return Reply(
         sentence=f"{one.name}, {counted(len(people.participants), 'person', 'people')}.",
+        named=f"{one.name}, {counted(len(people.participants), 'person', 'people')}.",
+        ident=f"A session, {counted(len(people.participants), 'person', 'people')}.",
         title=one.title or one.name,
         session=one.name,
         fields=fields(your_role=one.role),
@@ -93,11 +101,15 @@ def use(door: Door, name: str | None, personal: bool) -> Reply:
         return Reply(sentence=f"From now on commands mean your own session, {door.personal_session}.")
     if not name:
         meant = door.named_session(None)
-        return Reply(sentence=f"Commands mean the session {meant}.", data={"session": meant})
+        said = f"Commands mean the session {meant}."
+        return Reply(sentence=said, named=said, session=meant, data={"session": meant})
     one = door.hub.session(name)
     kept = door.remember_session(one.name)
+    said = f"From now on commands mean {one.name}, where you are {one.role or 'a reader'}."
     return Reply(
-        sentence=f"From now on commands mean {one.name}, where you are {one.role or 'a reader'}.",
+        sentence=said,
+        named=said,
+        session=one.name,
         fields=fields(kept_in=kept),
         data=one,
     )
@@ -119,6 +131,9 @@ def open_room(door: Door, name: str | None, session: str | None, is_printed: boo
     is_open = not is_printed and door.open_page(one.url)
     return Reply(
         sentence=f"The room of {one.name}" + (" opens in your browser." if is_open else "."),
+        named=f"The room of {one.name}.",
+        ident="The room is open.",
+        session=one.name,
         url=one.url,
         next=() if is_open else (Next("sign a browser in, once", ("link",)),),
         data=one,

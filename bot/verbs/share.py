@@ -67,6 +67,9 @@ def create_share(
         told.append(f"{listed([one.email for one in shared.invitations])}: invited; pass the link on.")
     return Reply(
         sentence=" ".join(told) or f"{shared.name} is shared.",
+        named=f"{shared.name} is shared.",
+        ident="The session is shared.",
+        session=shared.name,
         title=f"Shared {shared.name}",
         fields=fields(until=moment(shared.expires) if shared.expires else None),
         body="\n".join(f"{one.email} ({one.role}): {_address(one)}" for one in shared.invitations),
@@ -95,8 +98,13 @@ def _make_link(door: Door, session: str | None, role: str, expires: str | None, 
     often = "" if made.uses_left is None else f", {counted(made.uses_left, 'use')}"
     return Reply(
         sentence=f"A link to {place} that allows {role}, until {moment(made.expires)}{often}.",
+        named=f"A link to {place} that allows {role}, until {moment(made.expires)}{often}.",
+        ident="A link is made.",
+        session=place,
         secret=Secret("link", f"{made.url}/{made.secret}", "Shown this once. Whoever has it can come in."),
-        next=(Next("revoke it", ("share", "revoke", made.link), is_dangerous=True),),
+        next=(
+            Next("revoke it", ("share", "revoke", made.link), is_dangerous=True, ident=("share", "revoke", made.link)),
+        ),
         data=made,
     )
 
@@ -131,8 +139,12 @@ def list_shares(door: Door, name: str | None, session: str | None) -> Reply:
                 f"{called} {link.id}: {link.role}, {state}, used {counted(link.uses, 'time')}",
             )
         )
+    counts = f"{counted(len(people.participants), 'person', 'people')}, {counted(len(links), 'link')}."
     return Reply(
-        sentence=f"{place}: {counted(len(people.participants), 'person', 'people')}, {counted(len(links), 'link')}.",
+        sentence=f"{place}: {counts}",
+        named=f"{place}: {counts}",
+        ident=counts,
+        session=place,
         table=Table(("who", "role", "until", "name to revoke"), tuple(rows)),
         next=(Next("take one away", ("share", "revoke", "NAME")),),
         data={"people": people, "links": links},
@@ -147,7 +159,14 @@ def revoke_share(door: Door, what: str, session: str | None) -> Reply:
     """Take back a link, a person's role or an invitation; it holds at once, everywhere."""
     if what.startswith("lnk_"):
         gone = door.hub.act("link_revoke", Ended, idempotency_key=door.key(), link=what)
-        return Reply(sentence=f"Link {what} is revoked; whoever came by it is out.", data=gone)
+        said = f"Link {what} is revoked; whoever came by it is out."
+        return Reply(sentence=said, named=said, ident="The link is revoked.", data=gone)
     place = door.named_session(session)
     gone = door.hub.act("grant_revoke", Ended, idempotency_key=door.key(), session_id=place, participant=what)
-    return Reply(sentence=f"{what} has no role in {place} any more.", data=gone)
+    return Reply(
+        sentence=f"{what} has no role in {place} any more.",
+        named=f"Somebody has no role in {place} any more.",
+        ident="Somebody has no role any more.",
+        session=place,
+        data=gone,
+    )
