@@ -21,6 +21,7 @@ from hub.jobs import agent, starting
 from hub.jobs.house_port import HousePort
 from hub.ledger.keys import CheckpointKey
 from hub.people import embedded
+from hub.setup import stored
 
 # Importing these registers actions, guards, names and steps; nothing else happens.
 FEATURES = (
@@ -30,6 +31,7 @@ FEATURES = (
     "hub.people.mail",
     "hub.people.verified_email",
     "hub.sessions.actions",
+    "hub.sessions.invitations",
     "hub.sessions.links",
     "hub.sessions.changing",
     "hub.artifacts.actions",
@@ -43,6 +45,7 @@ FEATURES = (
     "hub.exports.actions",
     "hub.orchestrator.actions",
     "hub.rooms.actions",
+    "hub.setup.actions",
     "hub.chats.actions",
 )
 
@@ -68,6 +71,7 @@ def build(
         kek=secret_file(data / "keys" / "kek"),
         secret=settings.secret.encode() or secret_file(data / "keys" / "secret"),
     )
+    house.settings = stored.overlaid(house)
     house.provide(CheckpointKey, CheckpointKey.load(data / "keys" / "ledger"))
     house.provide(BlobStore, DiskBlobs(data / "blobs", house.keys))  # type: ignore[type-abstract]
     return house

@@ -1,4 +1,4 @@
-"""Sharing a workspace: making sessions, letting people in, invitations."""
+"""Sharing a workspace: making sessions and letting people in."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hub.core.actions import Action, handles
 from hub.core.clock import iso
 from hub.core.context import Context
 from hub.core.errors import Conflict, InvalidInput, NotFound
-from hub.core.ids import looks_like_id, new_id
-from hub.people import accounts, once
+from hub.core.ids import looks_like_id
+from hub.people import accounts
 from hub.people import rules as people_rules
 from hub.sessions import granting, grants, names, rules
-from hub.sessions.tables import grants as grants_table
-from hub.sessions.tables import invitations, sessions
+from hub.sessions.invitations import InvitationView, invite
+from hub.sessions.tables import sessions
 
 Ref = Annotated[str, Meta(min_length=1, max_length=200)]
 Moment = Annotated[dt.datetime, Meta(tz=True)]
@@ -49,17 +49,6 @@ class ShareSession(Action, frozen=True, tag="session_share"):
     expires: Moment | None = None
     real_time: bool = False
     features: Features | None = None
-
-
-class InvitationView(msgspec.Struct, frozen=True):
-    """Somebody who is invited; the secret link is returned to the inviter, who may pass it on."""
-
-    invitation: str
-    email: str
-    role: str
-    url: str
-    secret: str | None
-    expires: str
 
 
 class SharedView(msgspec.Struct, frozen=True):
@@ -101,7 +90,7 @@ def share_session(act: ShareSession, ctx: Context) -> SharedView:
             granted.append(person)
         else:
             grants.refuse_above_own(ctx, session_id, participant.role)
-            invited.append(_invite(ctx, session_id, email, participant.role, act.expires, len(invited)))
+            invited.append(invite(ctx, session_id, email, participant.role, act.expires, len(invited)))
         if any(p.email.lower() == participant.email.lower() for p in act.participants[:index]):
             raise InvalidInput("the same address twice", path=f"$.params.participants[{index}].email")
     row = ctx.execute(sa.select(sessions).where(sessions.c.id == session_id)).one()
@@ -146,29 +135,6 @@ def _found_or_made(act: ShareSession, ctx: Context) -> tuple[str, bool]:
     return ctx.access.session(session_id, "session:share"), True
 
 
-def _invite(
-    ctx: Context, session_id: str, email: str, role: Role, expires: dt.datetime | None, index: int
-) -> InvitationView:
-    invitation = new_id("inv")
-    secret = ctx.reveal(f"invitations.{index}.secret", "clgi", "invitation", invitation)
-    until = ctx.now + dt.timedelta(seconds=limits.INVITATION_SECONDS)
-    if expires is not None:
-        until = min(until, expires)
-    ctx.execute(
-        sa.insert(invitations).values(
-            id=invitation,
-            session=session_id,
-            email=email,
-            role=role,
-            by=ctx.actor.id,
-            grant_expires_at=expires,
-            created_at=ctx.now,
-        )
-    )
-    once.issue(ctx.tx, secret, "invitation", person=None, expires_at=until, invitation=invitation)
-    return InvitationView(invitation, email, role, f"{ctx.settings.origin}/invitation", secret, iso(until))
-
-
 class CreateSession(Action, frozen=True, tag="session_create"):
     """Make a session of your own."""
 
@@ -198,28 +164,3 @@ def create_session(act: CreateSession, ctx: Context) -> MadeView:
     session_id = grants.make(ctx.tx, owner=ctx.actor.id, name=name, title=title, now=ctx.now)
     ctx.about("session", session_id, session_id)
     return MadeView(session_id, names.full_name(ctx, session_id), names.room_url(ctx, session_id))
-
-
-class AcceptInvitation(Action, frozen=True, tag="invitation_accept"):
-    """Take up an invitation by its secret link."""
-
-    secret: Annotated[str, Meta(min_length=1, max_length=200)]
-
-
-@handles(AcceptInvitation, needs="invitation:accept")
-def accept_invitation(act: AcceptInvitation, ctx: Context) -> MadeView:
-    """Whoever holds the link is meant: an invitation never binds by a typed address."""
-    ctx.access.hub("invitation:accept")
-    used = once.consume(ctx, act.secret, kind="invitation")
-    row = ctx.execute(
-        sa.update(invitations)
-        .where(invitations.c.id == used.facts["invitation"], invitations.c.withdrawn_at.is_(None))
-        .values(accepted_by=ctx.actor.id)
-        .returning(invitations)
-    ).first()
-    if row is None:
-        raise NotFound("this invitation was withdrawn", code="secret_not_valid")
-    values = {"role": row.role, "expires_at": row.grant_expires_at, "at": ctx.now}
-    ctx.tx.insert_new(grants_table, session=row.session, subject=ctx.actor.id, via=f"invitation:{row.id}", **values)
-    ctx.about("session", row.session, row.session, action="grant_change", person=ctx.actor.id, role=row.role)
-    return MadeView(row.session, names.full_name(ctx, row.session), names.room_url(ctx, row.session))

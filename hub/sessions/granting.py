@@ -8,11 +8,12 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Meta
 
+from hub.core import steps
 from hub.core.actions import Action, handles
 from hub.core.context import Context
 from hub.core.errors import NotAllowed, NotFound
 from hub.core.ids import looks_like_id
-from hub.people import accounts
+from hub.people import accounts, mail
 from hub.people.tables import persons
 from hub.sessions import grants, removal
 from hub.sessions.tables import grants as grants_table
@@ -97,6 +98,7 @@ def _withdraw(ctx: Context, session_id: str, invitation: str) -> None:
     )
     if withdrawn.rowcount != 1:
         raise NotFound("there is no such open invitation", code="invitation_not_found")
+    steps.cancel(ctx.tx, mail.STEP, invitation, ctx.now)
 
 
 def refuse_own(ctx: Context, person: str) -> None:
