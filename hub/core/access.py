@@ -92,9 +92,7 @@ class Access:
     def hub(self, permission: str) -> None:
         """Check a right that concerns no session. Raises NotAllowed."""
         self.checked.add(permission)
-        if self._is_hub_itself():
-            return
-        decision = decide(self._standing(None, None), permission, None)
+        decision = self.explain_hub(permission)
         if isinstance(decision, Refused):
             raise NotAllowed(f"not allowed: {decision.reason}", permission=permission)
 
@@ -136,6 +134,24 @@ class Access:
         standing = self._standing(guarded.session_id, guarded.owner_id)
         return decide(standing, permission, self._visibility(kind, guarded))
 
+    def explain_hub(self, permission: str) -> Decision:
+        """As `explain`, for a right that concerns no session."""
+        return (
+            Allowed("the hub itself") if self._is_hub_itself() else decide(self._standing(None, None), permission, None)
+        )
+
+    def frozen_because(self, kind: str, object_id: str) -> str | None:
+        """Why nothing may be done to an object now, if it is frozen."""
+        found: str | None = self._scope.execute(
+            sa.select(frozen.c.reason).where(frozen.c.kind == kind, frozen.c.id == object_id)
+        ).scalar()
+        return found
+
+    def visibility(self, kind: str, object_id: str) -> Visibility | None:
+        """How open an object is: as it was made, or as open as its session. None when it does not exist."""
+        guarded = GUARDS[kind](self._scope.conn, object_id)
+        return None if guarded is None else self._visibility(kind, guarded)
+
     def may(self, session_id: str, permission: str) -> bool:
         """Whether the actor has this right in a session; for pages that hide what would be refused."""
         return isinstance(self.explain("session", session_id, permission), Allowed)
@@ -171,11 +187,9 @@ class Access:
         return self._scope.actor.kind == "system"
 
     def _refuse_frozen(self, kind: str, object_id: str) -> None:
-        row = self._scope.execute(
-            sa.select(frozen.c.reason).where(frozen.c.kind == kind, frozen.c.id == object_id)
-        ).first()
-        if row is not None:
-            raise NotAllowed(f"this {kind} is frozen: {row.reason}", code="frozen")
+        reason = self.frozen_because(kind, object_id)
+        if reason is not None:
+            raise NotAllowed(f"this {kind} is frozen: {reason}", code="frozen")
 
     @staticmethod
     def _no_such(kind: str, ref: str) -> NotFound:

@@ -117,7 +117,13 @@ def hand_over_session(act: HandOverSession, ctx: Context) -> HandedOverView:
     grants.take(ctx, session_id, heir)
     ctx.execute(
         sa.insert(grants_table).values(
-            session=session_id, subject=ctx.actor.id, via="share", role="admin", expires_at=None, at=ctx.now
+            session=session_id,
+            subject=ctx.actor.id,
+            via="share",
+            role="admin",
+            by=ctx.actor.id,
+            expires_at=None,
+            at=ctx.now,
         )
     )
     ctx.access.forget_roles()

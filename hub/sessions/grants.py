@@ -96,7 +96,7 @@ def give(
 ) -> None:
     """Grant a role by one way, replacing what was granted by the same way. Raises NotAllowed above one's own."""
     refuse_above_own(ctx, session_id, role)
-    values = {"role": role, "expires_at": expires_at, "at": ctx.now}
+    values = {"role": role, "by": ctx.actor.id, "expires_at": expires_at, "at": ctx.now}
     if not ctx.tx.insert_new(grants, session=session_id, subject=subject, via=via, **values):
         ctx.execute(
             sa.update(grants)

@@ -9,6 +9,7 @@ import unicodedata
 import msgspec
 
 from hub.core.errors import InvalidInput
+from hub.core.roles import HUB_PERMISSIONS, NOT_BY_LINK, SESSION_PERMISSIONS, SessionRole
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?", re.IGNORECASE)
 PERSONAL = "personal"
@@ -19,6 +20,9 @@ RESERVED = frozenset(
 )
 
 
+# The roles that sharing gives, and what looking in means.
+GIVEN = ("read", "read_write", "admin")
+OPEN_READS = SESSION_PERMISSIONS["guest"] - {"session:leave"}
 # Characters that turn the direction of the text around them, so that a name reads as another.
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -81,6 +85,38 @@ def free_name(wanted: str, taken: frozenset[str]) -> str:
         number += 1
         name = f"{wanted}-{number}"
     return name
+
+
+def would_change(
+    permission: str,
+    *,
+    role: SessionRole | None,
+    by_link: bool,
+    scopes: frozenset[str] | None,
+    ended: bool,
+    frozen: bool,
+) -> list[str]:
+    """What would have to happen before a refusal becomes a yes, each in a few words."""
+    if ended:
+        return ["a fresh credential: this one never comes back"]
+    found = []
+    if frozen:
+        found.append("thawing it, which an operator does")
+    if by_link and permission in NOT_BY_LINK:
+        found.append("signing in with an account: a guest by link never may")
+    if scopes is not None and permission not in scopes:
+        found.append(f"a token whose scopes include {permission}")
+    having = [held for held, permissions in SESSION_PERMISSIONS.items() if permission in permissions]
+    if having and (role is None or role not in having) and not (by_link and permission in NOT_BY_LINK):
+        given = [held for held in having if held in GIVEN]
+        found.append(f"one of the roles {', '.join(given)}" if given else "being the owner (session_hand_over)")
+        if role is None and permission in OPEN_READS and not by_link:
+            found.append("opening the session to the hub (session_change with visibility hub)")
+    elif not having:
+        found.append(
+            f"another standing in the hub: {', '.join(r for r, p in HUB_PERMISSIONS.items() if permission in p)}"
+        )
+    return found
 
 
 # What a room may be asked to offer, and what this hub serves today; the rest is remembered and said so.

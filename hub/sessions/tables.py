@@ -31,6 +31,7 @@ grants = sa.Table(
     sa.Column("subject", sa.String(40), primary_key=True),
     sa.Column("via", sa.String(64), primary_key=True),
     sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("by", sa.String(40)),  # who gave it by hand
     sa.Column("expires_at", Instant),
     sa.Column("at", Instant, nullable=False),
     sa.Index("ix_grants_subject", "subject"),

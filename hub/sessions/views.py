@@ -9,9 +9,10 @@ from hub.core import limits
 from hub.core.clock import iso
 from hub.core.context import Scope
 from hub.people import views as people
-from hub.people.tables import persons
-from hub.sessions import names, rules
-from hub.sessions.tables import grants, invitations, links, sessions
+from hub.sessions import belonging, invitations, names, rules
+from hub.sessions.belonging import ParticipantView
+from hub.sessions.invitations import InvitationRow
+from hub.sessions.tables import links, sessions
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,24 +32,6 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     url: str
 
 
-class ParticipantView(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody with a role in a session."""
-
-    person: people.PersonView
-    role: str
-    via: str
-    expires: str | None
-
-
-class InvitationRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody invited who has not come yet; addresses are shown to those who may share."""
-
-    id: str
-    email: str
-    role: str
-    created: str
-
-
 class LinkRow(msgspec.Struct, frozen=True, kw_only=True):
     """An expiring link, without its secret."""
 
@@ -61,6 +44,7 @@ class LinkRow(msgspec.Struct, frozen=True, kw_only=True):
     expires: str
     uses: int
     uses_left: int | None
+    has_passphrase: bool
     state: str  # open | expired | revoked | used up
 
 
@@ -90,6 +74,16 @@ def mine(scope: Scope) -> list[SessionView]:
     return [_view(scope, row, owners[row.owner]) for row in rows]
 
 
+def earlier(scope: Scope, before: str) -> list[SessionView]:
+    """The same as pages: those made before the session of this id (`newest` begins), newest first."""
+    query = sa.select(sessions).where(sessions.c.id.in_(names.known_sessions(scope)))
+    if before != "newest":
+        query = query.where(sessions.c.id < before)
+    rows = scope.execute(query.order_by(sessions.c.id.desc()).limit(limits.PAGE_ITEMS)).all()
+    owners = people.people(scope, {row.owner for row in rows})
+    return [_view(scope, row, owners[row.owner]) for row in rows]
+
+
 def _view(scope: Scope, row: sa.Row[tuple[object, ...]], owner: people.PersonView) -> SessionView:
     name = f"{owner.handle}/{row.name}"
     return SessionView(
@@ -111,42 +105,8 @@ def _view(scope: Scope, row: sa.Row[tuple[object, ...]], owner: people.PersonVie
 def participants(scope: Scope, ref: str) -> ParticipantsView:
     """Owner first, then everybody granted a role; invitations for those who may share."""
     session_id = scope.access.session(ref, "people:read")
-    owner = scope.execute(sa.select(sessions.c.owner).where(sessions.c.id == session_id)).scalar_one()
-    rows = scope.execute(
-        sa.select(grants)
-        .join(persons, persons.c.id == grants.c.subject)
-        .where(
-            grants.c.session == session_id,
-            sa.or_(grants.c.expires_at.is_(None), grants.c.expires_at > scope.now),
-        )
-        .order_by(grants.c.at)
-    ).all()
-    known = people.people(scope, {owner, *(row.subject for row in rows)})
-    found = [ParticipantView(person=known[owner], role="owner", via="owner", expires=None)]
-    found += [
-        ParticipantView(
-            person=known[row.subject],
-            role=row.role,
-            via=row.via.partition(":")[0],
-            expires=None if row.expires_at is None else iso(row.expires_at),
-        )
-        for row in rows
-    ]
-    invited = []
-    if scope.access.may(session_id, "session:share"):
-        invited = [
-            InvitationRow(id=row.id, email=row.email, role=row.role, created=iso(row.created_at))
-            for row in scope.execute(
-                sa.select(invitations)
-                .where(
-                    invitations.c.session == session_id,
-                    invitations.c.accepted_by.is_(None),
-                    invitations.c.withdrawn_at.is_(None),
-                )
-                .order_by(invitations.c.created_at)
-            )
-        ]
-    return ParticipantsView(participants=found, invitations=invited)
+    invited = invitations.open_ones(scope, session_id) if scope.access.may(session_id, "session:share") else []
+    return ParticipantsView(participants=belonging.participants(scope, session_id), invitations=invited)
 
 
 def session_links(scope: Scope, ref: str) -> list[LinkRow]:
@@ -166,6 +126,7 @@ def session_links(scope: Scope, ref: str) -> list[LinkRow]:
             expires=iso(row.expires_at),
             uses=row.uses,
             uses_left=row.uses_left,
+            has_passphrase=row.passphrase is not None,
             state=_state(scope, row),
         )
         for row in rows

@@ -29,6 +29,7 @@ from hub.people import chat_identities, verified_email
 from hub.people import passkeys, sign_ins
 from hub.people import views as people
 from hub.rooms import views as rooms
+from hub.sessions import explaining, reach
 from hub.sessions import views as sessions
 from hub.web.pages import artifact as artifact_page
 from hub.web.pages import chat_identities as chat_identities_page
@@ -108,6 +109,14 @@ def workflow(scope: Scope, q: Query) -> Any:
     return jobs.workflow(scope, q["ref"])
 
 
+def explanation(scope: Scope, q: Query) -> Any:
+    """The decision about another actor, in words."""
+    missing = [name for name in ("actor", "action", "object") if not q.get(name)]
+    if missing:
+        raise InvalidInput(f"name the {missing[0]}", path=missing[0])
+    return explaining.explain(scope, q["actor"], q["action"], q["object"])
+
+
 def session_of(q: Query) -> str:
     return f"{q['owner']}/{q['name']}" if "owner" in q else q["id"]
 
@@ -134,7 +143,12 @@ VIEWS: list[View] = [
     View("/api/signing-windows", lambda s, q: windows.mine(s), "Your open signing windows"),
     View("/api/verify", verification, "Recompute the whole ledger"),
     View("/api/checkpoint", checkpoint, "The newest signed tree head"),
-    View("/api/sessions", lambda s, q: sessions.mine(s), "Your sessions"),
+    View(
+        "/api/sessions",
+        lambda s, q: sessions.earlier(s, q["before"]) if "before" in q else sessions.mine(s),
+        "Your sessions",
+        ("before",),
+    ),
     *_of_session(lambda s, ref, q: sessions.participants(s, ref), "/participants", "Who takes part"),
     *_of_session(lambda s, ref, q: sessions.session_links(s, ref), "/links", "The links that are out"),
     *_of_session(
@@ -166,6 +180,7 @@ VIEWS: list[View] = [
         "before",
         "limit",
     ),
+    *_of_session(lambda s, ref, q: reach.who(s, "session", ref), "/who", "Who can see the session"),
     *_of_session(lambda s, ref, q: artifacts.backup_policy(s, ref), "/backup-policy", "The session's backup policy"),
     View(
         "/api/jobs",
@@ -179,6 +194,11 @@ VIEWS: list[View] = [
     View("/api/exports/{ref}", lambda s, q: exports.export(s, q["ref"]), "One export"),
     View("/api/experiments/{ref}", lambda s, q: experiments.experiment(s, q["ref"]), "One experiment"),
     View("/api/workflows/{ref}", workflow, "A workflow and its steps"),
+    View("/api/who", lambda s, q: reach.who_sees(s, q.get("object") or "personal"), "Who can see something", ("object",)),
+    View("/api/explain", explanation, "Why somebody may do something, or not", ("actor", "action", "object")),
+    View("/api/jobs/{ref:path}/who", lambda s, q: reach.who(s, "job", q["ref"]), "Who can see a job"),
+    View("/api/entries/{ref:path}/who", lambda s, q: reach.who(s, "entry", q["ref"]), "Who can see an entry"),
+    View("/api/artifacts/{ref:path}/who", lambda s, q: reach.who(s, "artifact", q["ref"]), "Who can see a file"),
     View("/api/jobs/{ref:path}", lambda s, q: jobs.job(s, q["ref"]), "One job"),
     View(
         "/api/entries/{ref:path}/verification",
