@@ -13,16 +13,19 @@ from bot.door import Door
 from bot.grammar import Noun, carry_out
 from bot.problems import usage
 from bot.text import Unclosed, words
+from bot.verbs.access import explain, who
 from bot.verbs.artifact import artifact
 from bot.verbs.check import verify
+from bot.verbs.export import export
 from bot.verbs.job import job
 from bot.verbs.note import note
 from bot.verbs.person import key, link, whoami, window
-from bot.verbs.session import room, session, use
+from bot.verbs.session import room, use
+from bot.verbs.session_changes import session
 from bot.verbs.share import share
 
 COMMANDS: tuple[click.Command, ...] = (
-    job, note, artifact, share, session, use, room, link, whoami, key, window, verify,
+    job, note, artifact, share, session, use, room, link, whoami, key, window, verify, who, explain, export,
 )  # fmt: skip
 
 

@@ -134,6 +134,12 @@ class HubClient:
     def participants(self, session: str) -> views.Participants:
         return self.view(f"/api/sessions/{_part(session)}/participants", views.Participants)
 
+    def who(self, ref: str) -> views.Who:
+        return self.view("/api/who", views.Who, object=ref)
+
+    def explain(self, actor: str, action: str, ref: str) -> views.Explanation:
+        return self.view("/api/explain", views.Explanation, actor=actor, action=action, object=ref)
+
     def links(self, session: str) -> tuple[views.Link, ...]:
         return self.view(f"/api/sessions/{_part(session)}/links", tuple[views.Link, ...])
 

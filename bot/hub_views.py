@@ -41,7 +41,19 @@ class Session(View, frozen=True, kw_only=True):
     owner: Person = Person()
     role: str | None = None
     personal: bool = False
+    visibility: str = "session"
+    chat_detail: str = "full"
     url: str = ""
+
+
+class Way(View, frozen=True, kw_only=True):
+    """One way somebody came into a session."""
+
+    via: str
+    role: str = ""
+    expires: datetime | None = None
+    by: Person | None = None
+    label: str = ""
 
 
 class Participant(View, frozen=True, kw_only=True):
@@ -51,6 +63,7 @@ class Participant(View, frozen=True, kw_only=True):
     role: str
     via: str = ""
     expires: datetime | None = None
+    ways: tuple[Way, ...] = ()
 
 
 class Invitation(View, frozen=True, kw_only=True):
@@ -111,7 +124,88 @@ class Link(View, frozen=True, kw_only=True):
     expires: datetime
     uses: int = 0
     uses_left: int | None = None
+    has_passphrase: bool = False
     state: str = "open"
+
+
+class OpenLink(Link, frozen=True, kw_only=True):
+    """A link among those who can see something, with who made it."""
+
+    by: Person = Person()
+
+
+class Service(View, frozen=True, kw_only=True):
+    """A service account of the hub."""
+
+    id: str
+    name: str
+
+
+class Who(View, frozen=True, kw_only=True):
+    """Everybody who can see something."""
+
+    kind: str
+    object: str
+    session_name: str
+    visibility: str
+    people: tuple[Participant, ...] = ()
+    links: tuple[OpenLink, ...] | None = None
+    links_open: int = 0
+    members: int = 0
+    services: tuple[Service, ...] = ()
+    services_say: str = ""
+    operators: tuple[Person, ...] = ()
+    operators_say: str = ""
+
+
+class Decision(View, frozen=True, kw_only=True):
+    """The decision about one permission."""
+
+    permission: str
+    answer: str
+    reason: str
+    would_change: tuple[str, ...] = ()
+
+
+class Explanation(View, frozen=True, kw_only=True):
+    """Why somebody may do something, or may not."""
+
+    allowed: bool
+    sentence: str
+    decisions: tuple[Decision, ...] = ()
+    ways: tuple[Way, ...] = ()
+    frozen: str | None = None
+
+
+class ChangedSession(View, frozen=True, kw_only=True):
+    session: str
+    name: str
+    title: str = ""
+    visibility: str = ""
+    chat_detail: str = ""
+    url: str = ""
+
+
+class HandedOver(View, frozen=True, kw_only=True):
+    session: str
+    name: str
+    url: str = ""
+
+
+class Left(View, frozen=True, kw_only=True):
+    session: str
+    name: str
+    links_ended: tuple[str, ...] = ()
+
+
+class Granted(View, frozen=True, kw_only=True):
+    """Who has which role now, and what ended with it or did not."""
+
+    session: str
+    person: str
+    role: str | None = None
+    links_ended: tuple[str, ...] = ()
+    still_open: tuple[str, ...] = ()
 
 
 class SignInLink(View, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ import click
 from bot.cards import Next, Reply, Row, Secret, Table, fields
 from bot.door import Door
 from bot.grammar import EmailRole, Noun, When, session_option
-from bot.hub_views import Ended, Invitation, MadeLink, Shared
+from bot.hub_views import Ended, Granted, Invitation, MadeLink, Shared
 from bot.problems import usage
 from bot.words import counted, listed, moment
 
@@ -16,7 +16,14 @@ def share() -> None:
 
 
 @share.command(
-    "create", fields={"participants": "--participant", "expires": "--expires", "uses": "--uses", "label": "--label"}
+    "create",
+    fields={
+        "participants": "--participant",
+        "expires": "--expires",
+        "uses": "--uses",
+        "label": "--label",
+        "passphrase": "--passphrase",
+    },
 )
 @click.argument("session", metavar="[SESSION]", required=False)
 @click.option(
@@ -34,6 +41,7 @@ def share() -> None:
 )
 @click.option("--uses", type=click.IntRange(1), help="How often the link opens.")
 @click.option("--label", default="", help="What the link is for, to tell it from others.")
+@click.option("--passphrase", help="Asked of whoever opens the link; tell it by another way.")
 @click.pass_obj
 def create_share(
     door: Door,
@@ -44,11 +52,12 @@ def create_share(
     role: str,
     uses: int | None,
     label: str,
+    passphrase: str | None,
 ) -> Reply:
     """Share SESSION (else the one in use) with people, or by an expiring link."""
     if not participants:
-        return _make_link(door, session, role, expires, uses, label)
-    if is_link or uses is not None:
+        return _make_link(door, session, role, expires, uses, label, passphrase)
+    if is_link or uses is not None or passphrase is not None:
         raise usage("A link and people are two commands.", hint="Share with people first, then `share create --link`.")
     shared = door.hub.act(
         "session_share",
@@ -83,7 +92,15 @@ def _address(invitation: Invitation) -> str:
     return f"{invitation.url}/{invitation.secret}" if invitation.secret else invitation.url
 
 
-def _make_link(door: Door, session: str | None, role: str, expires: str | None, uses: int | None, label: str) -> Reply:
+def _make_link(
+    door: Door,
+    session: str | None,
+    role: str,
+    expires: str | None,
+    uses: int | None,
+    label: str,
+    passphrase: str | None,
+) -> Reply:
     place = door.named_session(session)
     made = door.hub.act(
         "link_create",
@@ -94,6 +111,7 @@ def _make_link(door: Door, session: str | None, role: str, expires: str | None, 
         expires=expires,
         uses=uses,
         label=label or None,
+        passphrase=passphrase,
     )
     often = "" if made.uses_left is None else f", {counted(made.uses_left, 'use')}"
     return Reply(
@@ -151,6 +169,31 @@ def list_shares(door: Door, name: str | None, session: str | None) -> Reply:
     )
 
 
+@share.command("change", fields={"participant": "PERSON", "role": "ROLE"})
+@click.argument("person")
+@click.argument("role", type=click.Choice(["read", "read_write", "admin"]))
+@session_option
+@click.pass_obj
+def change_share(door: Door, person: str, role: str, session: str | None) -> Reply:
+    """Give PERSON, who takes part already, another role."""
+    place = door.named_session(session)
+    given = door.hub.act(
+        "grant_change", Granted, idempotency_key=door.key(), session_id=place, participant=person, role=role
+    )
+    said = f"{person} has the role {role} in {place} now."
+    return Reply(sentence=said + _beside(given), named=said, ident="A role is changed.", session=place, data=given)
+
+
+def _beside(done: Granted) -> str:
+    """What ended with a role, and what did not."""
+    told = ""
+    if done.links_ended:
+        told += f" Links they had made ended with it: {listed([*done.links_ended])}."
+    if done.still_open:
+        told += f" They came by {listed([*done.still_open])}, still open: revoke that too to keep them out."
+    return told
+
+
 @share.command("revoke")
 @click.argument("what", metavar="LINK|PERSON|INVITATION")
 @session_option
@@ -158,13 +201,13 @@ def list_shares(door: Door, name: str | None, session: str | None) -> Reply:
 def revoke_share(door: Door, what: str, session: str | None) -> Reply:
     """Take back a link, a person's role or an invitation; it holds at once, everywhere."""
     if what.startswith("lnk_"):
-        gone = door.hub.act("link_revoke", Ended, idempotency_key=door.key(), link=what)
+        ended = door.hub.act("link_revoke", Ended, idempotency_key=door.key(), link=what)
         said = f"Link {what} is revoked; whoever came by it is out."
-        return Reply(sentence=said, named=said, ident="The link is revoked.", data=gone)
+        return Reply(sentence=said, named=said, ident="The link is revoked.", data=ended)
     place = door.named_session(session)
-    gone = door.hub.act("grant_revoke", Ended, idempotency_key=door.key(), session_id=place, participant=what)
+    gone = door.hub.act("grant_revoke", Granted, idempotency_key=door.key(), session_id=place, participant=what)
     return Reply(
-        sentence=f"{what} has no role in {place} any more.",
+        sentence=f"{what} has no role in {place} any more.{_beside(gone)}",
         named=f"Somebody has no role in {place} any more.",
         ident="Somebody has no role any more.",
         session=place,

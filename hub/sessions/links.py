@@ -130,7 +130,7 @@ def end(ctx: Context, link_id: str) -> str:
     session_id: str = ctx.execute(
         sa.update(links)
         .where(links.c.id == link_id)
-        .values(revoked_at=sa.func.coalesce(links.c.revoked_at, ctx.now, type_=links.c.revoked_at.type))
+        .values(revoked_at=sa.func.coalesce(links.c.revoked_at, sa.literal(ctx.now, links.c.revoked_at.type)))
         .returning(links.c.session)
     ).scalar_one()
     ctx.execute(sa.delete(grants_table).where(grants_table.c.via == f"link:{link_id}"))

@@ -30,12 +30,14 @@ from hub.people import passkeys, sign_ins
 from hub.people import views as people
 from hub.rooms import views as rooms
 from hub.sessions import explaining, reach
+from hub.sessions import invitations
 from hub.sessions import views as sessions
 from hub.web.pages import artifact as artifact_page
 from hub.web.pages import chat_identities as chat_identities_page
 from hub.web.pages import entry as entry_page
 from hub.web.pages import files as files_page
 from hub.web.pages import home as home_page
+from hub.web.pages import invitation as invitation_page
 from hub.web.pages import job as job_page
 from hub.web.pages import jobs as jobs_page
 from hub.web.pages import link as link_page
@@ -138,6 +140,7 @@ VIEWS: list[View] = [
     View("/api/chats/installations", lambda s, q: installations.listed(s), "The connected chat workspaces"),
     View("/api/chats/channels/{ref}", lambda s, q: channels.seen_by_a_person(s, q["ref"]), "What a channel is set to"),
     View("/api/chats/notify", lambda s, q: channels.my_notify(s), "When chats mention you"),
+    View("/api/me/invitations", lambda s, q: invitations.mine(s), "Invitations to addresses you proved to own"),
     View("/api/me/email", lambda s, q: verified_email.mine(s), "Your e-mail addresses"),
     View("/api/keys", lambda s, q: keys.mine(s), "Your signing keys"),
     View("/api/signing-windows", lambda s, q: windows.mine(s), "Your open signing windows"),
@@ -264,7 +267,7 @@ PAGES: list[PageRoute] = [
     PageRoute("/email/{token}", verified_email_page.show, anonymous=True),
     PageRoute("/chat-link/{token}", chat_identities_page.show, anonymous=True),
     PageRoute("/l/{token}", link_page.show, anonymous=True),
-    PageRoute("/invitation/{token}", link_page.invitation, anonymous=True),
+    PageRoute("/invitation/{token}", invitation_page.show, anonymous=True),
 ]
 
 
