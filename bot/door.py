@@ -58,6 +58,7 @@ class Door:
         call: str = "collegium ",
         origin: str = "",
         place: Place | None = None,
+        has_folder: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._connect = connect
@@ -70,6 +71,7 @@ class Door:
         self.call = call
         self.origin = origin
         self.place = place
+        self.has_folder = has_folder  # whether files can be put where the person is
         self.now = now
 
     @cached_property

@@ -20,7 +20,7 @@ import msgspec
 from rich.console import RenderableType
 
 from bot import config, terminal_plain, terminal_rich
-from bot.cards import FileLive, JobLive, LogLive, Reply
+from bot.cards import ExportLive, FileLive, JobLive, LogLive, Reply
 from bot.door import Door
 from bot.grammar import carry_out
 from bot.hub_client import HubClient, Unreachable
@@ -71,7 +71,7 @@ def receive(
 
 def _answer(reply: Reply, screen: Screen, door: Door, here: Path) -> int:
     """Show the reply, or carry its live part, or write what the hub answered."""
-    is_stream = isinstance(reply.live, LogLive | FileLive)
+    is_stream = isinstance(reply.live, LogLive | FileLive | ExportLive)
     if screen.as_json and not is_stream:
         ended, code = ended_job(reply, door) if isinstance(reply.live, JobLive) else (reply.data, reply.exit_code)
         if ended is None and reply.sentence:
@@ -140,6 +140,7 @@ def _door(
         session=lambda: config.recall_session(environ, door.hub.url),
         remember=remember,
         read_standard_input=_read_standard_input,
+        has_folder=True,
         open_page=None if screen.is_plain else lambda url: _open_page(url, environ),
     )
     return door

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from bot import words
-from bot.cards import EventsLive, FileLive, JobLive, LogLive, Reply
+from bot.cards import EventsLive, ExportLive, FileLive, JobLive, LogLive, Reply
 from bot.door import Door
 from bot.faces.job import job_card
 from bot.faces.ledger import event_line
@@ -19,6 +19,7 @@ from bot.hub_client import LogPiece, NoAnswer
 from bot.hub_views import Job
 from bot.problems import OTHER, Problem
 from bot.screen import Screen
+from bot.terminal_export import export
 from bot.terminal_files import fetch
 from bot.text import printable, safe_for_terminal
 
@@ -39,6 +40,8 @@ def carry(reply: Reply, door: Door, screen: Screen, here: Path) -> int:
         return _follow_events(live, door, screen)
     if isinstance(live, FileLive):
         return fetch(live, door, screen, here)
+    if isinstance(live, ExportLive):
+        return export(live, door, screen, here)
     return reply.exit_code
 
 

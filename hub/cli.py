@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import os
 import sys
 import threading
@@ -339,10 +340,34 @@ def _verify_folder(settings: Settings) -> Reply:
     return ledger_card(msgspec.convert(msgspec.to_builtins(found), LedgerVerification))
 
 
+def _with_folder(command: click.Command) -> click.Command:
+    """`export` with `--everyone`: who can read the data folder is its operator, and may leave with all of it."""
+
+    def run(door: Door, everyone: bool, data: Path | None, **arguments: Any) -> Reply:
+        if everyone:
+            from hub import leaving
+
+            door.hub = leaving.client_inside(settings_for(data))
+            arguments["is_all"] = True
+        callback: Callable[..., Reply] = command.callback.__wrapped__  # type: ignore[union-attr]
+        return callback(door, **arguments)
+
+    own = copy.copy(command)
+    own.callback = click.pass_obj(run)
+    own.params = [
+        *command.params,
+        click.Option(["--everyone"], is_flag=True, help="Everybody's sessions, read from the data folder itself."),
+        click.Option(["--data"], type=click.Path(path_type=Path, file_okay=False), help="Folder of the hub."),
+    ]
+    return own
+
+
 for _command in COMMANDS:
-    # What asks a running hub to verify itself is reached through the verb above, which can also read the folder.
+    # What asks a running hub is reached through the verbs here, which can also read the folder.
     if _command.name == "verify":
         _verify_by_asking = _command
+    elif _command.name == "export":
+        tree.add_command(_with_folder(_command))
     else:
         tree.add_command(_command)
 

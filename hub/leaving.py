@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from bot.cards import Reply, Secret, fields
+from bot.hub_client import HubClient
 from bot.problems import OTHER
 from bot.words import size
 from hub.core.errors import InvalidInput, NotFound
@@ -122,6 +123,15 @@ def restore(file: Path, data: Path, database_url: str, passphrase: str, key_file
         f"Start it with {start}; the hub it was taken from must not run any more.",
         data=made,
     )
+
+
+def client_inside(settings: Settings) -> HubClient:
+    """A client that reads this machine's hub from its data folder; no hub need run."""
+    from hub import app
+    from hub.web.inside import Inside
+
+    _refuse_no_hub(settings)
+    return HubClient(settings.origin, transport=Inside(app.build(settings)))
 
 
 def secret(passphrase_file: Path | None, *, is_asked: bool, is_new: bool) -> str:

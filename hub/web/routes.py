@@ -25,12 +25,10 @@ from hub.notebook import keys, proofs, windows
 from hub.notebook import views as notebook
 from hub.notebook.statement import Meaning
 from hub.orchestrator import views as experiments
-from hub.people import chat_identities, verified_email
-from hub.people import passkeys, sign_ins
+from hub.people import chat_identities, passkeys, sign_ins, verified_email
 from hub.people import views as people
 from hub.rooms import views as rooms
-from hub.sessions import explaining, reach
-from hub.sessions import invitations
+from hub.sessions import explaining, invitations, reach
 from hub.sessions import views as sessions
 from hub.web.pages import artifact as artifact_page
 from hub.web.pages import chat_identities as chat_identities_page
