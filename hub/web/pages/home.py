@@ -13,9 +13,10 @@ from hub.jobs import rules
 from hub.jobs import views as jobs
 from hub.jobs.tables import jobs as jobs_table
 from hub.notebook import views as notebook
+from hub.sessions import invitations
 from hub.sessions import views as sessions
 from hub.sessions.views import SessionView
-from hub.web.pages import frames, pictures, render, signin, words
+from hub.web.pages import frames, invitation, pictures, render, signin, words
 from hub.web.pages import jobs as jobs_page
 from hub.web.pages.faces import Act, Card, Need, State, Way
 
@@ -43,7 +44,7 @@ class Backend(msgspec.Struct, frozen=True):
 
 def show(scope: Scope, params: dict[str, str]) -> str:
     """GET /"""
-    if scope.actor is ANYONE:
+    if scope.actor.id == ANYONE.id:
         return signin.ask(scope, params)
     mine = sessions.mine(scope)
     rows = jobs.job_list(scope).jobs
@@ -72,7 +73,7 @@ def _says(scope: Scope, needs: int) -> str:
 
 
 def _needs(scope: Scope, mine: list[SessionView], own: list[jobs.JobRow]) -> list[Need]:
-    """Jobs of mine that ended badly, entries I wrote and did not sign; the newest first."""
+    """Jobs of mine that ended badly, entries I wrote and did not sign, invitations; the newest first."""
     found = [
         Need("warn", "bad", f"Job {row.number} · {row.name}: {row.state.replace('_', ' ').lower()}",
              f"{row.reason} In {row.session_name}.", row.ended_at, Act("See why", href=f"/jobs/{row.id}"))
@@ -89,11 +90,23 @@ def _needs(scope: Scope, mine: list[SessionView], own: list[jobs.JobRow]) -> lis
             for row in notebook.session_entries(scope, session.id).entries
             if not row.signatures and row.author.id == scope.actor.id
         ]  # fmt: skip
+    found += _invited(scope)
     found.sort(key=lambda need: need.at, reverse=True)
     found = found[:_NEEDS]
     if found:
         found[0] = msgspec.structs.replace(found[0], act=msgspec.structs.replace(found[0].act, look="main"))
     return found
+
+
+def _invited(scope: Scope) -> list[Need]:
+    """Invitations that were sent to an address the reader proved to own."""
+    return [
+        Need("people", "do", f"{each.by.name} invites you to “{each.title}”",
+             f"You may {invitation.MAY.get(each.role, each.role)} there. Sent to {each.email}.",
+             frames.instant(each.created),
+             Act("Accept", action="invitation_accept", fields={"invitation": each.id}, next="/s/{name}"))
+        for each in invitations.mine(scope)
+    ]  # fmt: skip
 
 
 def _cards(scope: Scope, mine: list[SessionView]) -> list[Card]:
