@@ -226,7 +226,7 @@ def _exchange(
 ) -> Fetched:  # fmt: skip
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
     own = {"host": target.authority, "user-agent": "Collegium", "accept-encoding": "identity", "connection": "close"}
-    if body:
+    if body or method not in {"GET", "HEAD"}:
         own["content-length"] = str(len(body))
     sent = {**own, **{name.lower(): value for name, value in headers.items()}}
     request = h11.Request(method=method, target=target.path, headers=list(sent.items()))

@@ -24,6 +24,7 @@ class House:
 
     def __init__(self, *, settings: Settings, clock: Clock, db: Database, bus: Bus, kek: bytes, secret: bytes) -> None:
         self.settings = settings
+        self.given_settings = settings  # before what set-up stored is laid over them
         self.clock = clock
         self.db = db
         self.bus = bus

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import ipaddress
 import os
 import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -74,7 +76,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     breached_passwords: Annotated[
         str, Doc("File of breached passwords: sorted SHA-1 digests in hexadecimal, one a line, as HIBP publishes them.")
     ] = ""
-    tls_certificate: Annotated[str, Doc("PEM file of the front door's certificate chain; empty: TLS ends elsewhere.")] = ""
+    second_factor_for: Annotated[
+        Literal["nobody", "operator", "everybody"],
+        Doc("Whose sign-ins need an authenticator app or a passkey; they set one up before they can do anything else."),
+    ] = "nobody"
+    slack_api_url: Annotated[str, Doc("Slack's Web API; another address is for tests.")] = "https://slack.com/api/"
+    tls_certificate: Annotated[
+        str, Doc("PEM file of the front door's certificate chain; empty: TLS ends elsewhere.")
+    ] = ""
     tls_key: Annotated[str, Doc("PEM file of the certificate's key.")] = ""
     backup_to: Annotated[str, Doc("Folder that `collegium backup` writes to when none is named.")] = ""
     web_processes: Annotated[int, Doc("How many web processes are run.")] = 1
@@ -88,18 +97,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "auto"
     running_jobs_per_person: Annotated[int, Doc("Local jobs one person may have running at once.")] = 2
     running_jobs: Annotated[int, Doc("Local jobs running at once on this machine.")] = 4
+    # Which of the above came from outside: what set-up stores does not replace them.
+    given: frozenset[str] = frozenset()
 
     @property
     def origin(self) -> str:
         """The public origin without a trailing slash."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        return (self.public_url or f"{self._scheme}://{self.host}:{self.port}").rstrip("/")
 
     @property
     def origins(self) -> frozenset[str]:
         """The origins a browser may come from: the public one, and on a laptop both names of this machine."""
         if self.public_url:
             return frozenset({self.origin})
-        return frozenset({self.origin, f"http://localhost:{self.port}", f"http://127.0.0.1:{self.port}"})
+        local = {f"{self._scheme}://{name}:{self.port}" for name in ("localhost", "127.0.0.1")}
+        return frozenset({self.origin, *local})
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self.tls_certificate else "http"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether links to this hub open on its own machine only."""
+        host = urlsplit(self.origin).hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return address.is_loopback or address.is_unspecified
+
+    def is_given(self, name: str) -> bool:
+        """Whether this setting was given from outside the hub, which then does not replace it by what it has stored."""
+        return name in self.given or getattr(self, name) != _DEFAULTS[name]
 
     @property
     def database(self) -> str:
@@ -146,11 +178,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return "".join(c for c in name.lower() if c.isalnum() or c == "-")[:32] or "owner"
 
 
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in msgspec.structs.fields(Settings)}
+
+
 def documented() -> list[tuple[str, Any, str, bool]]:
     """Every setting as (environment name, default, sentence, is a secret), in the order they are declared."""
     hints = get_type_hints(Settings, include_extras=True)
     rows = []
     for field in msgspec.structs.fields(Settings):
+        if field.name == "given":
+            continue
         doc = next(a for a in get_args(hints[field.name]) if isinstance(a, Doc))
         rows.append((PREFIX + field.name.upper(), field.default, doc.text, doc.secret))
     return rows
@@ -166,7 +203,7 @@ def load(environ: Mapping[str, str], **overrides: Any) -> Settings:
 
     Raises InvalidInput naming the variable or key at fault.
     """
-    names = {field.name for field in msgspec.structs.fields(Settings)}
+    names = {field.name for field in msgspec.structs.fields(Settings)} - {"given"}
     values: dict[str, Any] = {}
     if config := environ.get(PREFIX + "CONFIG"):
         try:
@@ -202,7 +239,7 @@ def load(environ: Mapping[str, str], **overrides: Any) -> Settings:
             raise InvalidInput(
                 f"{PREFIX}{name.upper()}: {error}", code="bad_setting", path=PREFIX + name.upper()
             ) from None
-    settings = Settings(**converted)
+    settings = Settings(**converted, given=frozenset(name for name, value in values.items() if value not in (None, "")))
     _refuse_weak(settings)
     return settings
 

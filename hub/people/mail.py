@@ -13,6 +13,7 @@ import email.utils
 import re
 import smtplib
 import ssl
+from collections.abc import Callable
 from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Literal
@@ -157,14 +158,25 @@ def _words(row: sa.Row[tuple[object, ...]]) -> str:
 def deliver(settings: Settings, to: str, subject: str, text: str, *, name: str | None = None) -> None:
     """Hand one mail to the server, now. Raises Unavailable for what may pass and InvalidInput for what will not."""
     require_server(settings)
-    at = server(settings.smtp_url)
     message = _message(settings, to, subject, text, name or new_id("mail"))
+    _talk(settings, to, lambda connection: connection.send_message(message))
+
+
+def greet(settings: Settings) -> None:
+    """Let the server let this hub in, and say good-bye. Raises as `deliver` does."""
+    require_server(settings)
+    _talk(settings, "nobody", lambda connection: connection.noop())
+
+
+def _talk(settings: Settings, to: str, say: Callable[[smtplib.SMTP], object]) -> None:
+    """Say something to the server once it has let us in."""
+    at = server(settings.smtp_url)
     where = f"{at.host}:{at.port}"
     try:
         with _connected(at, urlsplit(settings.origin).hostname or "localhost") as connection:
             if at.user:
                 connection.login(at.user, at.password)
-            connection.send_message(message)
+            say(connection)
     except smtplib.SMTPRecipientsRefused as refused:
         code, said = next(iter(refused.recipients.values()))
         raise _refusal(code, said, f"the mail server does not take mail for {to}") from refused

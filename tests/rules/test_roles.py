@@ -65,6 +65,8 @@ BY_HUB_ROLE: dict[str, str] = {
     "device:approve": "operator member",
     "invitation:join": "operator member guest",
     "account:create": "operator",
+    "account:change": "operator",
+    "account:secure": "operator member guest",
     "account:sign_in_link": "operator",
     "access:explain": "operator",
     "chat:install": "operator",

@@ -263,6 +263,8 @@ def _channel(state: State, params: Params, must_join: bool = False) -> dict[str,
     ident = str(params.get("channel", ""))
     if ident in state.users:  # Slack takes a person's id for their direct messages
         ident = conversations_open(state, {"users": ident}, "")["channel"]["id"]
+    if ident.startswith("#"):  # a name stands for its channel, too
+        ident = next((key for key, each in state.channels.items() if each.get("name") == ident[1:]), ident)
     channel = state.channels.get(ident)
     if channel is None:
         raise Refused("channel_not_found")

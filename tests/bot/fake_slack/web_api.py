@@ -69,7 +69,8 @@ class WebApi:
             return JSONResponse({"ok": False, "error": refused.error, **refused.more})
         if call.method == "users.info" and "users:read.email" not in self.tokens[call.token]:
             found["user"] = found["user"] | {"profile": {}}
-        return JSONResponse({"ok": True, **found})
+        scopes = {"X-OAuth-Scopes": ",".join(sorted(self.tokens[call.token]))}
+        return JSONResponse({"ok": True, **found}, headers=scopes)
 
     def _check(self, call: Call) -> None:
         if call.method not in METHODS:

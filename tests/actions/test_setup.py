@@ -1,0 +1,537 @@
+"""Setting a hub up: what is stored and what it does, who may, and what each step's test finds, good and bad."""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from hub.chats.tables import chat_installations
+from hub.core.bus import MemoryBus
+from hub.core.clock import FrozenClock
+from hub.core.context import Actor
+from hub.core.errors import Conflict, InvalidInput, NotAllowed
+from hub.core.house import House
+from hub.ledger.tables import ledger_bodies
+from hub.people import accounts
+from hub.setup import stored
+from hub.setup.instance import instance
+from hub.setup.probes import TESTS
+from hub.setup.rules import Check
+from hub.setup.tables import hub_settings
+from hub.setup.views import SetupView, StepView, setup
+from hub.work.entry import carry_out
+from tests.actions.mail_server import Mailbox, running, sign_in
+from tests.actions.notebook_fixtures import signed_in
+from tests.bot.fake_slack import FakeSlack
+from tests.certificates import Authority
+from tests.conftest import NOW, Perform
+
+MAIL = {"host": "mail.lab.org", "user": "hub", "password": "p@ss word", "security": "starttls"}
+
+
+@pytest.fixture
+def house(house: House) -> House:
+    """A hub that was told nothing from outside."""
+    house.given_settings = house.settings = msgspec.structs.replace(house.settings, public_url="")
+    return house
+
+
+@pytest.fixture
+def olga(operator: Actor) -> Actor:
+    """An operator who signed in a moment ago."""
+    return signed_in(operator, NOW)
+
+
+def look(house: House, who: Actor) -> SetupView:
+    with house.scope(who) as scope:
+        return setup(scope)
+
+
+def step(house: House, who: Actor, name: str) -> StepView:
+    return next(each for each in look(house, who).steps if each.name == name)
+
+
+def outcome(house: House, made: Any) -> dict[str, Check]:
+    """Run the test an action began; what it found, by name."""
+    assert carry_out(house, made["test"])
+    with house.db.read() as conn:
+        olga = conn.execute(sa.text("SELECT id FROM persons WHERE hub_role = 'operator'")).scalar_one()
+        actor = accounts.actor_of(conn, olga)
+    assert actor is not None
+    return {check.name: check for check in step(house, actor, made["step"]).checks}
+
+
+def test_only_an_operator_sets_up_and_only_with_a_fresh_proof(
+    house: House, perform: Perform, ana: Actor, operator: Actor
+) -> None:
+    for action, fields in (
+        ("setup_change", {"mail": MAIL}),
+        ("setup_test", {"step": "mail"}),
+        ("setup_skip", {"step": "mail"}),
+    ):
+        with pytest.raises(NotAllowed):
+            perform(signed_in(ana, NOW), action, **fields)
+    with pytest.raises(NotAllowed):
+        look(house, ana)
+    with pytest.raises(NotAllowed) as refusal:
+        perform(operator, "setup_change", mail=MAIL)
+    assert refusal.value.code == "step_up_required"
+    with house.db.read() as conn:
+        assert conn.execute(sa.select(hub_settings)).all() == []
+
+
+def test_nothing_waits_for_anything_else_and_everything_can_be_skipped_and_repeated(
+    house: House, perform: Perform, olga: Actor
+) -> None:
+    assert {each.state for each in look(house, olga).steps} == {"open"}
+    for each in reversed(look(house, olga).steps):
+        perform(olga, "setup_skip", step=each.name)
+    assert look(house, olga).finished
+    perform(olga, "setup_test", step="backup")
+    assert step(house, olga, "backup").state == "testing"
+    assert not look(house, olga).finished
+
+
+def test_a_secret_is_sealed_never_shown_and_never_in_the_ledger(
+    house: House, perform: Perform, olga: Actor, tmp_path: Path
+) -> None:
+    perform(olga, "setup_change", mail=MAIL)
+    assert "p%40ss%20word" in stored.overlaid(house).smtp_url
+    shown = msgspec.json.encode(look(house, olga)).decode()
+    assert "p@ss" not in shown and "p%40ss" not in shown
+    with house.db.read() as conn:
+        (sealed,) = conn.execute(sa.select(hub_settings.c.sealed).where(hub_settings.c.name == "smtp_url")).scalars()
+        lines = b"".join(conn.execute(sa.select(ledger_bodies.c.bytes)).scalars())
+    assert b"p%40ss" not in sealed and b"p%40ss" not in lines and b"mail.lab.org" not in lines
+    database = (tmp_path / "data" / "hub.sqlite3").read_bytes() + (tmp_path / "data" / "hub.sqlite3-wal").read_bytes()
+    assert b"p%40ss%20word" not in database and b"p@ss word" not in database
+
+
+def test_an_empty_password_leaves_the_one_that_is_stored_for_this_server_and_user(
+    house: House, perform: Perform, olga: Actor
+) -> None:
+    perform(olga, "setup_change", mail=MAIL)
+    house.settings = stored.overlaid(house)
+    perform(olga, "setup_change", mail={**MAIL, "password": "", "port": 2525})
+    assert stored.overlaid(house).smtp_url == "smtp+starttls://hub:p%40ss%20word@mail.lab.org:2525"
+    perform(olga, "setup_change", mail={**MAIL, "password": "", "host": "other.lab.org"})
+    assert stored.overlaid(house).smtp_url == "smtp+starttls://hub@other.lab.org:587"
+
+
+def test_the_environment_wins_and_is_said_to(house: House, perform: Perform, olga: Actor) -> None:
+    house.given_settings = msgspec.structs.replace(house.given_settings, mail_from="lab@uni.edu", join="workspace")
+    with pytest.raises(Conflict, match="COLLEGIUM_MAIL_FROM"):
+        perform(olga, "setup_change", mail={**MAIL, "sender": "other@uni.edu"})
+    perform(olga, "setup_change", mail={**MAIL, "sender": "lab@uni.edu"})
+    with house.db.read() as conn:
+        assert set(conn.execute(sa.select(hub_settings.c.name)).scalars()) == {"smtp_url"}
+    rows = {row.name: (row.value, row.source) for row in step(house, olga, "mail").settings}
+    assert rows == {"smtp_url": ("set", "stored"), "mail_from": ("lab@uni.edu", "environment")}
+    assert step(house, olga, "slack").settings[0].source == "environment"
+
+
+def test_what_is_stored_is_what_the_next_process_runs_by(
+    house: House, perform: Perform, olga: Actor, clock: FrozenClock, bus: MemoryBus
+) -> None:
+    from hub import app
+
+    perform(olga, "setup_change", mail=MAIL)
+    perform(olga, "setup_change", public_url={"url": "https://hub.lab.org/"})
+    other = app.build(house.given_settings, clock=clock, bus=bus, db=house.db)
+    assert other.settings.origin == "https://hub.lab.org"
+    assert other.settings.smtp_url.endswith("@mail.lab.org:587")
+    given = msgspec.structs.replace(house.given_settings, public_url="https://given.lab.org")
+    assert app.build(given, clock=clock, bus=bus, db=house.db).settings.origin == "https://given.lab.org"
+    perform(olga, "setup_change", public_url={})
+    assert stored.overlaid(house).public_url == ""
+
+
+# The public address
+
+
+class _Door(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = msgspec.json.encode({"ok": True, "instance": self.server.instance})  # type: ignore[attr-defined]
+        self.send_response_only(200)
+        if self.server.date:  # type: ignore[attr-defined]
+            self.send_header("Date", self.server.date)  # type: ignore[attr-defined]
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+class Door(http.server.ThreadingHTTPServer):
+    """What stands at a public address and says which hub it is."""
+
+    instance = ""
+    date = ""
+
+    @property
+    def url(self) -> str:
+        return f"127.0.0.1:{self.server_port}"
+
+
+@pytest.fixture
+def door(house: House) -> Iterator[Door]:
+    server = Door(("127.0.0.1", 0), _Door)
+    server.instance = instance(house)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_the_public_address_is_done_when_this_very_hub_answers_there(
+    house: House, perform: Perform, olga: Actor, door: Door
+) -> None:
+    made = perform(olga, "setup_change", public_url={"url": f"http://{door.url}"})
+    assert (made["restart"], made["origin"]) == ("by_hand", f"http://{door.url}")
+    found = outcome(house, made)
+    assert found["reaches this hub"].holds
+    assert "on this machine only" in found["reaches this hub"].words
+    assert step(house, olga, "public_url").state == "done"
+    assert look(house, olga).public_url_is_loopback
+    door.instance = "another"
+    found = outcome(house, perform(olga, "setup_test", step="public_url"))
+    assert "another hub" in found["reaches this hub"].words
+    assert step(house, olga, "public_url").state == "failed"
+
+
+def test_a_clock_that_is_wrong_is_told(house: House, perform: Perform, olga: Actor, door: Door) -> None:
+    door.date = "Sat, 01 Jun 2024 12:02:00 GMT"
+    found = outcome(house, perform(olga, "setup_change", public_url={"url": f"http://{door.url}"}))
+    assert found["clock"].words == "The clock is 120 seconds away from the time there."
+    assert "NTP" in found["clock"].hint
+
+
+def test_an_address_nobody_answers_at_says_what_to_look_at(house: House, perform: Perform, olga: Actor) -> None:
+    server = Door(("127.0.0.1", 0), _Door)
+    server.server_close()
+    found = outcome(house, perform(olga, "setup_change", public_url={"url": f"http://{server.url}"}))
+    assert not found["reaches this hub"].holds
+    assert "firewall" in found["reaches this hub"].hint
+
+
+def test_an_http_url_for_a_foreign_host_is_not_stored(house: House, perform: Perform, olga: Actor) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        perform(olga, "setup_change", public_url={"url": "http://hub.lab.org"})
+    assert refusal.value.code == "http_refused"
+    assert stored.overlaid(house).public_url == ""
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path, NOW)
+
+
+def over_tls(chain: Path, key: Path, url: str = "https://hub.lab.org") -> dict[str, str]:
+    return {"url": url, "tls_certificate": str(chain), "tls_key": str(key)}
+
+
+def test_a_good_certificate_is_stored_and_says_how_long_it_lasts(
+    house: House, perform: Perform, olga: Actor, authority: Authority
+) -> None:
+    made = perform(olga, "setup_change", public_url=over_tls(*authority.issue("hub.lab.org", "*.rooms.lab.org")))
+    assert set(made["changed"]) == {"public_url", "tls_certificate", "tls_key"}
+    by_hand = {check.name: check for check in TESTS["public_url"](house, stored.overlaid(house), None)}
+    assert by_hand["certificate"].words == "It is good until 2024-08-30, 90 days from now."
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [("another's key", "key_mismatch"), ("expired", "certificate_expired"), ("not yet", "certificate_not_yet_valid"),
+     ("other host", "certificate_other_host"), ("no key", "half_a_certificate"), ("no file", "file_unreadable"),
+     ("not PEM", "bad_certificate"), ("key not PEM", "bad_key"), ("http", "bad_url"),
+     ("relative", "bad_certificate_path")],
+)  # fmt: skip
+def test_a_certificate_that_cannot_be_served_is_refused_before_it_is_stored(
+    house: House, perform: Perform, olga: Actor, authority: Authority, fault: str, code: str
+) -> None:
+    chain, key = authority.issue("hub.lab.org")
+    other_chain, other_key = authority.issue("other.lab.org", name="other")
+    day = dt.timedelta(days=1)
+    nonsense = authority.folder / "nonsense.pem"
+    nonsense.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    given = {
+        "another's key": over_tls(chain, other_key),
+        "expired": over_tls(*authority.issue("hub.lab.org", name="old", since=NOW - 90 * day, until=NOW - day)),
+        "not yet": over_tls(*authority.issue("hub.lab.org", name="new", since=NOW + day, until=NOW + 9 * day)),
+        "other host": over_tls(other_chain, other_key),
+        "no key": {"url": "https://hub.lab.org", "tls_certificate": str(chain)},
+        "no file": over_tls(chain.with_name("gone.pem"), key),
+        "not PEM": over_tls(nonsense, key),
+        "key not PEM": over_tls(chain, nonsense),
+        "http": over_tls(chain, key, "http://127.0.0.1:8400"),
+        "relative": over_tls(Path("hub.pem"), Path("hub.key")),
+    }[fault]
+    with pytest.raises(InvalidInput) as refusal:
+        perform(olga, "setup_change", public_url=given)
+    assert refusal.value.code == code
+    assert stored.overlaid(house).tls_certificate == ""
+
+
+def test_a_certificate_that_is_about_to_end_fails_the_test(
+    house: House, perform: Perform, olga: Actor, authority: Authority, clock: FrozenClock
+) -> None:
+    perform(olga, "setup_change", public_url=over_tls(*authority.issue("hub.lab.org")))
+    clock.advance(80 * 24 * 3600)
+    soon = TESTS["public_url"](house, stored.overlaid(house), None)[0]
+    assert (soon.name, soon.holds) == ("certificate", False)
+    clock.advance(20 * 24 * 3600)
+    ended = TESTS["public_url"](house, stored.overlaid(house), None)[0]
+    assert "expired" in ended.words
+
+
+# The owner
+
+
+def test_the_owner_gets_a_name_a_handle_and_an_address(house: House, perform: Perform, olga: Actor) -> None:
+    given = {"name": "Olga Ladyzhenskaya", "handle": "ladyzhenskaya", "email": "Olga@Lab.org"}
+    made = perform(olga, "setup_change", owner=given)
+    found = outcome(house, made)
+    assert found["name"].words == "Olga Ladyzhenskaya, @ladyzhenskaya."
+    assert found["e-mail"].holds
+    assert found["sign-in"].holds and "one-time links" in found["sign-in"].words
+    with house.db.read() as conn:
+        actor = accounts.actor_of(conn, olga.id)
+    assert actor is not None
+    assert step(house, actor, "owner").fields == {**given, "email": "olga@lab.org"}
+    perform(olga, "setup_change", public_url={"url": "https://hub.lab.org"})
+    elsewhere = outcome(house, perform(olga, "setup_test", step="owner"))
+    assert not elsewhere["sign-in"].holds and elsewhere["sign-in"].hint.endswith("https://hub.lab.org/me/security.")
+
+
+def test_a_name_or_an_address_of_somebody_else_is_refused(
+    house: House, perform: Perform, olga: Actor, ana: Actor
+) -> None:
+    with pytest.raises(Conflict) as refusal:
+        perform(olga, "setup_change", owner={"handle": "ana"})
+    assert refusal.value.code == "handle_taken"
+    with pytest.raises(Conflict) as refusal:
+        perform(olga, "setup_change", owner={"email": "ana@university.edu"})
+    assert refusal.value.code == "email_taken"
+
+
+# Slack
+
+
+@pytest.fixture
+def slack(house: House) -> Iterator[FakeSlack]:
+    with FakeSlack() as fake:
+        house.given_settings = msgspec.structs.replace(house.given_settings, slack_api_url=fake.url)
+        house.settings = house.given_settings
+        yield fake
+
+
+def tokens(slack: FakeSlack, **more: str) -> dict[str, str]:
+    return {"bot_token": slack.bot_token, "signing_secret": slack.signing_secret, "app_token": slack.app_token, **more}
+
+
+def test_a_workspace_is_connected_when_slack_knows_the_tokens_and_a_hello_is_posted(
+    house: House, perform: Perform, olga: Actor, slack: FakeSlack
+) -> None:
+    slack.channel("lab")
+    found = outcome(house, perform(olga, "setup_change", slack=tokens(slack, channel="#lab", join="workspace")))
+    assert {name: check.holds for name, check in found.items()} == {
+        "workspace": True, "scopes": True, "way in": True, "hello": True,
+    }  # fmt: skip
+    assert [message.text[:18] for message in slack.messages] == ["Collegium is here."]
+    with house.db.read() as conn:
+        row = conn.execute(sa.select(chat_installations)).one()
+    assert (row.workspace, row.installed_by) == (slack.team, olga.id)
+    assert stored.overlaid(house).join == "workspace"
+    assert "xoxb" not in stored.set_aside(house, "slack_pasted")
+    assert step(house, olga, "slack").state == "done"
+
+
+def test_looking_again_without_proof_posts_nothing(
+    house: House, perform: Perform, olga: Actor, slack: FakeSlack
+) -> None:
+    slack.channel("lab")
+    outcome(house, perform(olga, "setup_change", slack=tokens(slack, channel="lab")))
+    assert all(check.holds for check in TESTS["slack"](house, stored.overlaid(house), None))
+    assert len(slack.messages) == 1
+
+
+def test_a_wrong_slack_token_is_told_and_not_kept(
+    house: House, perform: Perform, olga: Actor, slack: FakeSlack
+) -> None:
+    found = outcome(house, perform(olga, "setup_change", slack=tokens(slack, bot_token="xoxb-wrong-token")))
+    assert found["workspace"].words == "Slack does not know this bot token."
+    assert "xoxb-" in found["workspace"].hint
+    assert stored.set_aside(house, "slack_pasted") == ""
+    with house.db.read() as conn:
+        assert conn.execute(sa.select(chat_installations)).first() is None
+
+
+def test_missing_scopes_are_named(
+    house: House, perform: Perform, olga: Actor, slack: FakeSlack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.setup.manifest.text", lambda: "scopes:\n  bot:\n    - chat:write\n    - files:read\n")
+    slack.tokens[slack.bot_token] = frozenset({"chat:write"})
+    found = outcome(house, perform(olga, "setup_change", slack=tokens(slack)))
+    assert found["scopes"].words == "The app may not files:read."
+    assert "install it to the workspace again" in found["scopes"].hint
+    assert step(house, olga, "slack").state == "failed"
+
+
+def test_a_hub_slack_cannot_call_needs_an_app_level_token(
+    house: House, perform: Perform, olga: Actor, slack: FakeSlack
+) -> None:
+    found = outcome(house, perform(olga, "setup_change", slack=tokens(slack, app_token="")))
+    assert not found["way in"].holds and "xapp-" in found["way in"].hint
+
+
+def test_a_channel_that_is_not_there_is_told_and_the_workspace_stays_connected(
+    house: House, perform: Perform, olga: Actor, slack: FakeSlack
+) -> None:
+    found = outcome(house, perform(olga, "setup_change", slack=tokens(slack, channel="nowhere")))
+    assert not found["hello"].holds and found["workspace"].holds
+
+
+def test_when_slack_is_away_the_tokens_wait_for_the_next_test(
+    house: House, perform: Perform, olga: Actor, slack: FakeSlack
+) -> None:
+    house.given_settings = msgspec.structs.replace(house.given_settings, slack_api_url="http://127.0.0.1:9/api/")
+    found = outcome(house, perform(olga, "setup_change", slack=tokens(slack)))
+    assert not found["Slack"].holds and "network" in found["Slack"].hint
+    house.given_settings = msgspec.structs.replace(house.given_settings, slack_api_url=slack.url)
+    assert outcome(house, perform(olga, "setup_test", step="slack"))["workspace"].holds
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"bot_token": "xoxp-1-user", "signing_secret": "s"}, {"bot_token": "xoxb-1"}, {"signing_secret": "s"},
+     {"app_token": "xapp-1"}, {"bot_token": "xoxb-1", "signing_secret": "s", "app_token": "xoxb-2"}],
+)  # fmt: skip
+def test_tokens_of_the_wrong_kind_are_refused_before_slack_is_asked(
+    perform: Perform, olga: Actor, given: dict[str, str]
+) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        perform(olga, "setup_change", slack=given)
+    assert refusal.value.code == "bad_token" and refusal.value.hint
+
+
+# Mail
+
+
+def test_a_test_mail_arrives(house: House, perform: Perform, olga: Actor) -> None:
+    perform(olga, "setup_change", owner={"email": "olga@lab.org"})
+    mailbox = Mailbox()
+    with running(mailbox) as port:
+        given = {"host": "127.0.0.1", "port": port, "security": "none"}
+        found = outcome(house, perform(olga, "setup_change", mail=given))
+    assert found["mail server"].holds and "olga@lab.org" in found["mail server"].words
+    assert mailbox.message()["subject"] == "Mail from your hub works"
+
+
+def test_a_mail_server_that_refuses_the_login_is_told(house: House, perform: Perform, olga: Actor) -> None:
+    perform(olga, "setup_change", owner={"email": "olga@lab.org"})
+    mailbox = Mailbox()
+    with running(mailbox, authenticator=sign_in, auth_require_tls=False) as port:
+        given = {"host": "127.0.0.1", "port": port, "security": "none", "user": "hub", "password": "wrong"}
+        found = outcome(house, perform(olga, "setup_change", mail=given))
+        assert not found["mail server"].holds
+        assert "refuses the user name or password" in found["mail server"].words
+        assert "user name and the password" in found["mail server"].hint
+        right = outcome(house, perform(olga, "setup_change", mail={**given, "password": "p@ss word"}))
+        assert right["mail server"].holds
+    assert len(mailbox.arrived) == 1
+    assert step(house, olga, "mail").state == "done"
+
+
+def test_without_an_address_of_the_owner_the_server_is_greeted_and_the_step_says_what_is_missing(
+    house: House, perform: Perform, olga: Actor
+) -> None:
+    mailbox = Mailbox()
+    with running(mailbox) as port:
+        given = {"host": "127.0.0.1", "port": port, "security": "none"}
+        found = outcome(house, perform(olga, "setup_change", mail=given))
+        assert found["mail server"].holds and not found["test mail"].holds
+        assert [check.holds for check in TESTS["mail"](house, stored.overlaid(house), None)] == [True]
+    assert mailbox.arrived == []
+
+
+# The backup place
+
+
+def test_a_backup_place_keeps_what_is_written_and_nothing_is_left_there(
+    house: House, perform: Perform, olga: Actor, tmp_path: Path
+) -> None:
+    place = tmp_path / "backups"
+    found = outcome(house, perform(olga, "setup_change", backup={"folder": str(place)}))
+    assert {name: check.holds for name, check in found.items()} == {"place": True, "room": True}
+    assert "disk of the data itself" in found["room"].words
+    assert list(place.iterdir()) == []
+    assert place.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_backup_place_inside_the_data_folder_is_refused(
+    house: House, perform: Perform, olga: Actor, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        perform(olga, "setup_change", backup={"folder": str(house.settings.data / "backups")})
+    assert refusal.value.code == "backup_in_data"
+    leading_back = tmp_path / "elsewhere"
+    leading_back.symlink_to(house.settings.data)
+    found = outcome(house, perform(olga, "setup_change", backup={"folder": str(leading_back / "backups")}))
+    assert not found["place"].holds and "data folder" in found["place"].words
+
+
+def test_a_backup_place_that_cannot_be_made_is_told(
+    house: House, perform: Perform, olga: Actor, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    found = outcome(house, perform(olga, "setup_change", backup={"folder": str(tmp_path / "file" / "backups")}))
+    assert not found["place"].holds and "not a directory" in found["place"].words
+
+
+def test_the_newest_backup_must_be_there_and_not_too_old(
+    house: House, perform: Perform, olga: Actor, tmp_path: Path, clock: FrozenClock
+) -> None:
+    from hub.history import backup
+
+    outcome(house, perform(olga, "setup_change", backup={"folder": str(tmp_path / "backups")}))
+    house.settings = stored.overlaid(house)
+
+    def newest() -> Check:
+        return {each.name: each for each in TESTS["backup"](house, house.settings, None)}["newest backup"]
+
+    assert "none yet" in newest().words
+    made = backup.write(house, passphrase="twelve characters")
+    assert newest().holds
+    clock.advance(27 * 3600)
+    assert not newest().holds and "27 hours" in newest().words
+    Path(made.path).unlink()
+    assert "is gone" in newest().words
+
+
+def test_a_test_that_cannot_be_carried_out_says_so(
+    house: House, perform: Perform, olga: Actor, slack: FakeSlack
+) -> None:
+    """Whoever pasted the tokens is no operator any more when the test runs."""
+    made = perform(olga, "setup_change", slack=tokens(slack))
+    house.db.write(lambda tx: tx.execute(sa.text("UPDATE persons SET hub_role = 'member'")))
+    assert carry_out(house, made["test"])
+    house.db.write(lambda tx: tx.execute(sa.text("UPDATE persons SET hub_role = 'operator'")))
+    found = step(house, olga, "slack")
+    assert found.state == "failed" and "could not be carried out" in found.checks[0].words
+
+
+def test_a_newer_test_takes_the_place_of_one_that_waits(house: House, perform: Perform, olga: Actor) -> None:
+    first = perform(olga, "setup_test", step="owner")
+    second = perform(olga, "setup_test", step="owner")
+    assert not carry_out(house, first["test"])
+    assert carry_out(house, second["test"])
