@@ -42,6 +42,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     signed_in_at: dt.datetime | None = None
     by_service: str | None = None  # the service that acts as this person
     address: str = ""  # of the client, as the front door saw it
+    must_enrol: bool = False  # signed in, but the hub asks a second factor of their role and they have none yet
     agent: str = ""  # what kind of browser, in our own words
     came_by: str | None = None  # where a chat bot heard them: `slack:WORKSPACE:CHANNEL[:THREAD]`; goes into the ledger
 

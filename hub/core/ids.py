@@ -39,6 +39,13 @@ def secret_digest(secret: str) -> bytes:
 
 
 def derived_secret(key: bytes, prefix: str, purpose: str, object_id: str) -> str:
-    """A secret shown once that can be shown again for the same idempotency key, because it is derived, not stored."""
+    """A secret shown once that can be shown again for the same idempotency key, because it is derived, not stored.
+
+    Without a prefix it is a code for people to type: 80 bits in four groups.
+    """
     digest = hmac.digest(key, f"{purpose}\x00{object_id}".encode(), "sha256")
+    if not prefix:
+        number = int.from_bytes(digest[:10], "big")
+        code = "".join(_ALPHABET[(number >> shift) & 31] for shift in range(75, -1, -5))
+        return "-".join(code[start : start + 4] for start in range(0, 16, 4))
     return f"{prefix}_{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"

@@ -23,10 +23,11 @@ from hub.core.context import Context, Scope
 from hub.core.errors import Conflict, InvalidInput, NotFound
 from hub.core.ids import looks_like_id, new_id
 from hub.core.keys import seal, unseal
-from hub.notebook import dsse, rules, step_up
+from hub.notebook import dsse, rules
 from hub.notebook.statement import Custody
 from hub.notebook.tables import signing_keys, signing_windows
 from hub.notebook.verify import SignedKey
+from hub.people import step_up
 
 KEYS_PER_PERSON = 100
 

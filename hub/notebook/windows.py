@@ -14,9 +14,10 @@ from hub.core.clock import iso
 from hub.core.context import Context, Scope
 from hub.core.errors import Conflict, InvalidInput, NotFound
 from hub.core.ids import new_id
-from hub.notebook import keys, step_up
+from hub.notebook import keys
 from hub.notebook.keys import Code, Name
 from hub.notebook.tables import signing_keys, signing_windows
+from hub.people import step_up
 
 
 class WindowView(msgspec.Struct, frozen=True, kw_only=True):

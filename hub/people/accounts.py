@@ -108,7 +108,16 @@ def actor_by_chat(conn: sa.Connection, identity: str) -> Actor | None:
     return None if person is None else actor_of(conn, person)
 
 
-def sign_in(tx: Tx, secret: str, now: dt.datetime, *, person: str | None = None, link: str | None = None) -> str:
+def sign_in(
+    tx: Tx,
+    secret: str,
+    now: dt.datetime,
+    *,
+    person: str | None = None,
+    link: str | None = None,
+    how: str = "link",
+    agent: str = "",
+) -> str:
     """Remember a browser's sign-in under `secret`; returns its id."""
     sign_in_id = new_id("sin")
     tx.execute(
@@ -118,6 +127,9 @@ def sign_in(tx: Tx, secret: str, now: dt.datetime, *, person: str | None = None,
             link=link,
             digest=secret_digest(secret),
             at=now,
+            how=how,
+            agent=agent or None,
+            seen_at=now.replace(minute=0, second=0, microsecond=0),
             expires_at=now + dt.timedelta(seconds=limits.SIGN_IN_SECONDS),
         )
     )

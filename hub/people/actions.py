@@ -16,8 +16,10 @@ from hub.core.context import Context
 from hub.core.errors import Conflict, InvalidInput, NotFound
 from hub.core.ids import new_id, secret_digest
 from hub.core.roles import ALL_PERMISSIONS
-from hub.people import accounts, once, rules
-from hub.people.tables import emails, persons, sign_ins, tokens
+from hub.people import accounts, once, operating, password_sign_in, rules, sign_ins  # noqa: F401 - they register
+from hub.people.sign_ins import SecondPageView, SignedInView
+from hub.people.tables import emails, persons, tokens
+from hub.people.tables import sign_ins as stored_sign_ins
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Secret = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -94,27 +96,14 @@ class SignIn(Action, frozen=True, tag="sign_in"):
     secret_fields: ClassVar[tuple[str, ...]] = ("secret",)
 
 
-class SignedInView(msgspec.Struct, frozen=True):
-    """The cookie of a fresh sign-in."""
-
-    cookie: str
-    person: str
-    expires: str
-
-
 @handles(SignIn, needs="sign_in:use")
-def use_sign_in_link(act: SignIn, ctx: Context) -> SignedInView:
-    """Use the link up and remember the browser."""
+def use_sign_in_link(act: SignIn, ctx: Context) -> SignedInView | SecondPageView:
+    """Use the link up and remember the browser, or go on to the second page."""
     ctx.access.hub("sign_in:use")
     used = once.consume(ctx, act.secret, kind="sign_in")
     if used.person is None or accounts.actor_of(ctx.conn, used.person) is None:
         raise NotFound("this account is disabled", code="secret_not_valid")
-    attempt = new_id("sin")
-    cookie = ctx.reveal("cookie", "clgc", "cookie", attempt)
-    sign_in = accounts.sign_in(ctx.tx, cookie, ctx.now, person=used.person)
-    ctx.about("sign_in", sign_in, person=used.person)
-    expires = ctx.now + dt.timedelta(seconds=limits.SIGN_IN_SECONDS)
-    return SignedInView(cookie, used.person, iso(expires))
+    return sign_ins.begin_or_ask(ctx, used.person, "link")
 
 
 class EndSignIn(Action, frozen=True, tag="sign_out"):
@@ -133,7 +122,7 @@ def end_sign_in(act: EndSignIn, ctx: Context) -> Ended:
     ctx.access.hub("sign_in:end")
     if ctx.actor.sign_in_id is None:
         raise InvalidInput("you did not come by a browser's sign-in", hint="revoke a token with token_revoke")
-    ctx.execute(sa.update(sign_ins).where(sign_ins.c.id == ctx.actor.sign_in_id).values(ended_at=ctx.now))
+    ctx.execute(sa.update(stored_sign_ins).where(stored_sign_ins.c.id == ctx.actor.sign_in_id).values(ended_at=ctx.now))
     ctx.about("sign_in", ctx.actor.sign_in_id)
     return Ended(ctx.actor.sign_in_id)
 

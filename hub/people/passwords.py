@@ -12,13 +12,17 @@ import threading
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from msgspec import Meta
 
 from hub.core import limits
 from hub.core.errors import InvalidInput, Unavailable
 
+# A one-time code, of the shell or of an app, as it is typed.
+Code = Annotated[str, Meta(min_length=1, max_length=200)]
 HASHER = PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)
 # A hash takes 32 MiB while it runs; more of them at once would let strangers decide how much memory the hub needs.
 _TURNS = threading.BoundedSemaphore(2)

@@ -18,7 +18,20 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope as AsgiScope
 
 from hub.core.house import House
-from hub.web import chats, content, endpoints, events, live, openapi, problems, routes, streams, uploads
+from hub.web import (
+    chats,
+    content,
+    endpoints,
+    events,
+    link_door,
+    live,
+    openapi,
+    problems,
+    routes,
+    signing_in,
+    streams,
+    uploads,
+)
 from hub.web.middleware import Shell
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
@@ -69,8 +82,9 @@ def create(house: House) -> Starlette:
         *chats.ROUTES,
         *(Route(v.path, endpoints.view(v.answer, v.takes), methods=["GET"]) for v in routes.VIEWS),
         Route("/do", endpoints.do, methods=["POST"]),
+        *signing_in.ROUTES,
         Route("/signin/{token}", endpoints.spends("sign_in"), methods=["POST"]),
-        Route("/l/{token}", endpoints.spends("link_open"), methods=["POST"]),
+        Route("/l/{token}", link_door.open_link, methods=["POST"]),
         Route("/invitation/{token}", endpoints.spends("invitation_accept"), methods=["POST"]),
         *(Route(p.path, endpoints.page(p.show, anonymous=p.anonymous), methods=["GET"]) for p in routes.PAGES),
         Mount("/static", Static(directory=STATIC)),

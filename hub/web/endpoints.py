@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 from anyio import to_thread
@@ -17,13 +17,16 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from hub import perform
 from hub.core import actions, limits
-from hub.core.context import ANYONE, Actor
-from hub.core.errors import HubError, InvalidInput, NotFound, NotSignedIn, TooLarge
+from hub.core.context import Actor
+from hub.core.errors import HubError, InvalidInput, NotAllowed, NotFound, NotSignedIn, TooLarge
 from hub.core.house import House
-from hub.web.identity import cookie_name, identify
+from hub.web import cookies
+from hub.web.identity import identify, is_anyone
 from hub.web.metrics import ACTIONS
 from hub.web.pages import shown_once
 
+# Where somebody can go who must set up a second factor first; actions are held back by their scopes.
+ENROLLING = ("/me/security", "/me/passkeys", "/do", "/api/actions", "/step-up", "/signin")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -35,8 +38,15 @@ def house_of(request: Request) -> House:
 async def actor_of(request: Request, *, anonymous: bool = False) -> Actor:
     """Who asks; raises NotSignedIn for nobody, unless nobody is welcome."""
     actor = await to_thread.run_sync(identify, house_of(request), request)
-    if actor is ANYONE and not anonymous:
+    if is_anyone(actor) and not anonymous:
         raise NotSignedIn("sign in first", hint="open your sign-in link, or send a token")
+    if actor.must_enrol and not request.url.path.startswith(ENROLLING):
+        raise NotAllowed(
+            "this hub asks a second factor of your role, and you have set up none yet",
+            code="second_factor_required",
+            hint="add an authenticator app or a passkey; then everything else is open to you",
+            url=f"{house_of(request).settings.origin}/me/security",
+        )
     request.state.actor = actor
     return actor
 
@@ -60,11 +70,12 @@ async def act(request: Request) -> Response:
     """POST /api/actions: the door for programs."""
     actor = await actor_of(request)
     body = await body_of(request, limits.ACTION_BODY_BYTES)
-    answer = await _perform(house_of(request), actions.decode(body), actor, request.headers.get("idempotency-key"))
-    return json_response(answer)
+    house = house_of(request)
+    answer = await perform_as(house, actions.decode(body), actor, request.headers.get("idempotency-key"))
+    return cookies.carry(json_response(answer), answer.result, house.settings.origin)
 
 
-async def _perform(house: House, action: actions.Action, actor: Actor, key: str | None) -> perform.Answer:
+async def perform_as(house: House, action: actions.Action, actor: Actor, key: str | None) -> perform.Answer:
     tag = str(action.__struct_config__.tag)
     try:
         answer = await asyncio.wrap_future(perform.submit(house, action, actor, key))
@@ -119,7 +130,12 @@ def page(show: Callable[[Any, dict[str, str]], str], *, anonymous: bool = False)
     """An endpoint for a page; who is not signed in is shown the way to do so."""
 
     async def endpoint(request: Request) -> Response:
-        actor = await actor_of(request, anonymous=anonymous)
+        try:
+            actor = await actor_of(request, anonymous=anonymous)
+        except NotAllowed as error:
+            if error.code != "second_factor_required":
+                raise
+            return RedirectResponse("/me/security", 303)
         query = {**dict(request.query_params), **{k: str(v) for k, v in request.path_params.items()}}
         if not all(_is_text(value) and "\x00" not in value for value in query.values()):
             raise NotFound("there is no such page")
@@ -139,6 +155,17 @@ def asks(answer: Callable[[House, Actor, Any], Any]) -> Endpoint:
     return endpoint
 
 
+async def form_of(request: Request) -> list[tuple[str, str]]:
+    """The fields of a form, in order. Raises InvalidInput for what is none."""
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        raise InvalidInput("send the form as application/x-www-form-urlencoded")
+    try:
+        text = (await body_of(request, limits.FORM_BODY_BYTES)).decode()
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=1000, errors="strict")
+    except ValueError as error:
+        raise InvalidInput(f"the form cannot be read: {error}") from None
+
+
 async def do(request: Request) -> Response:
     """POST /do: the door for HTML forms, on the same actions.
 
@@ -147,21 +174,15 @@ async def do(request: Request) -> Response:
     goes, with `{name}` filled in from the result.
     """
     actor = await actor_of(request, anonymous=True)
-    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        raise InvalidInput("send the form as application/x-www-form-urlencoded")
-    try:
-        text = (await body_of(request, limits.FORM_BODY_BYTES)).decode()
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=1000, errors="strict")
-    except ValueError as error:
-        raise InvalidInput(f"the form cannot be read: {error}") from None
+    pairs = await form_of(request)
     fields = dict(pairs)
-    onward, key = fields.pop("next", ""), fields.pop("idempotency_key", None)
+    target, key = fields.pop("next", ""), fields.pop("idempotency_key", None)
     envelope = _envelope([(k, v) for k, v in pairs if k not in {"next", "idempotency_key"}])
     action = actions.from_form(envelope)
-    if actor is ANYONE and action.__struct_config__.tag not in {"sign_in", "link_open"}:
+    if is_anyone(actor) and action.__struct_config__.tag not in {"sign_in", "link_open", "invitation_join"}:
         raise NotSignedIn("sign in first", hint="open your sign-in link")
-    answer = await _perform(house_of(request), action, actor, key or None)
-    return _onward(request, answer.result, onward)
+    answer = await perform_as(house_of(request), action, actor, key or None)
+    return onward(request, answer.result, target)
 
 
 def spends(tag: str) -> Endpoint:
@@ -170,34 +191,27 @@ def spends(tag: str) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         actor = await actor_of(request, anonymous=True)
         await body_of(request, limits.FORM_BODY_BYTES)
+        if tag == "invitation_accept" and is_anyone(actor):
+            raise NotSignedIn("sign in first", hint="the invitation's own page shows how, and how to make an account")
         action = actions.from_form({"action": tag, "secret": str(request.path_params["token"])})
-        answer = await _perform(house_of(request), action, actor, None)
-        return _onward(request, answer.result, "/s/{name}" if tag == "invitation_accept" else "")
+        answer = await perform_as(house_of(request), action, actor, None)
+        return onward(request, answer.result, "/s/{name}" if tag == "invitation_accept" else "")
 
     return endpoint
 
 
-def _onward(request: Request, result: Any, onward: str) -> Response:
+def onward(request: Request, result: Any, next_path: str) -> Response:
+    """Where a browser goes after an action: a page that shows a secret once, or on, with its cookies."""
     result = result if isinstance(result, dict) else {}
-    settings = house_of(request).settings
-    cookie = result.get("cookie")
+    origin = house_of(request).settings.origin
     if shown_once.holds(result):
-        return HTMLResponse(shown_once.show(result, local_path(onward), request))
-    target = local_path(onward, result)
-    if "path" in result and not onward:
+        return cookies.carry(HTMLResponse(shown_once.show(result, local_path(next_path), request)), result, origin)
+    target = local_path(next_path, result)
+    if "path" in result and not next_path:
         target = local_path(str(result["path"]))
-    response = RedirectResponse(target, 303)
-    if cookie:
-        response.set_cookie(
-            cookie_name(settings.origin),
-            cookie,
-            max_age=limits.SIGN_IN_SECONDS,
-            httponly=True,
-            secure=settings.origin.startswith("https://"),
-            samesite="lax",
-            path="/",
-        )
-    return response
+    if "second" in result:
+        target = f"/signin/second?{urlencode({'next': target})}"
+    return cookies.carry(RedirectResponse(target, 303), result, origin)
 
 
 def local_path(onward: str, result: dict[str, Any] | None = None) -> str:

@@ -10,10 +10,13 @@ import sqlalchemy as sa
 from starlette.requests import HTTPConnection
 
 from hub.core.context import ANYONE, Actor
+from hub.core.database import Tx
 from hub.core.errors import InvalidInput, NotAllowed, NotSignedIn
 from hub.core.house import House
-from hub.people import accounts
+from hub.people import accounts, factors
+from hub.people.tables import sign_ins
 from hub.sessions import links
+from hub.web import browsers
 
 ACT_AS = "collegium-act-as"
 CAME_BY = "collegium-came-by"
@@ -27,6 +30,19 @@ def cookie_name(origin: str) -> str:
 
 def identify(house: House, connection: HTTPConnection) -> Actor:
     """The actor of a request; ANYONE when it carries no credential. Raises NotSignedIn for a credential that fails."""
+    actor = _identified(house, connection)
+    # The address is the server's own idea of it: the front door says so on its socket, and nobody else is believed.
+    address = connection.client.host if connection.client else ""
+    agent = browsers.told(connection.headers.get("user-agent", ""))
+    return msgspec.structs.replace(actor, address=address, agent=agent)
+
+
+def is_anyone(actor: Actor) -> bool:
+    """Whether nobody we know is asking."""
+    return actor.id == ANYONE.id
+
+
+def _identified(house: House, connection: HTTPConnection) -> Actor:
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     now = house.clock.now()
     if scheme:
@@ -40,7 +56,26 @@ def identify(house: House, connection: HTTPConnection) -> Actor:
     if not cookie:
         return ANYONE
     with house.db.read() as conn:
-        return by_cookie(conn, cookie, now) or ANYONE
+        row = accounts.live_sign_in(conn, cookie, now)
+        actor = _signed_in(conn, row, now)
+        if actor is None or row is None:
+            return ANYONE
+        if actor.kind == "person" and factors.must_enrol(conn, house.settings, actor.id, actor.hub_role):
+            actor = msgspec.structs.replace(actor, must_enrol=True, scopes=factors.ENROLLING)
+    _see(house, row, now)
+    return actor
+
+
+def _see(house: House, row: sa.Row[Any], now: dt.datetime) -> None:
+    """Note the hour in which a sign-in was last seen: one small write an hour, which nobody waits for."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    if row.seen_at is not None and row.seen_at >= hour:
+        return
+
+    def work(tx: Tx) -> None:
+        tx.execute(sa.update(sign_ins).where(sign_ins.c.id == row.id).values(seen_at=hour))
+
+    house.db.submit(work)
 
 
 def _by_token(
@@ -67,18 +102,15 @@ def _by_token(
     return msgspec.structs.replace(person, by_service=actor.id, signed_in_at=None, came_by=came_by)
 
 
-def by_cookie(conn: sa.Connection, cookie: str, now: dt.datetime) -> Actor | None:
-    """The actor of a browser's sign-in, while it lasts."""
-    return _signed_in(conn, accounts.live_sign_in(conn, cookie, now), now)
-
-
 def _signed_in(conn: sa.Connection, row: sa.Row[Any] | None, now: dt.datetime) -> Actor | None:
     if row is None:
         return None
     if row.link is not None:
         return links.guest(conn, row.link, row.id, now)
     actor = accounts.actor_of(conn, row.person)
-    return None if actor is None else msgspec.structs.replace(actor, sign_in_id=row.id, signed_in_at=row.at)
+    if actor is None:
+        return None
+    return msgspec.structs.replace(actor, sign_in_id=row.id, signed_in_at=row.proved_at or row.at)
 
 
 def by_claim(conn: sa.Connection, claim: str, now: dt.datetime) -> Actor | None:

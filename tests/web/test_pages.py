@@ -40,6 +40,7 @@ def paths(world: World) -> dict[str, str]:
         "home": "/",
         "me": "/me",
         "signing": "/me/signing",
+        "security": "/me/security",
         "all jobs": "/jobs",
         "room": home,
         "room, artifact": f"{home}?look=artifact:{world.figure}",
@@ -164,7 +165,7 @@ def test_a_stranger_is_told_there_is_nothing_here(
 
 def test_who_is_not_signed_in_is_shown_the_way(application: Starlette, world: World) -> None:
     nobody = browser(application, world, None)
-    assert "A one-time link signs you in" in words_of(nobody.get("/").text)
+    assert "Handle or e-mail Password Sign in" in words_of(nobody.get("/").text)
     answer = nobody.get(paths(world)["running"])
     assert answer.status_code == 401 and "Sign in to see this" in words_of(answer.text)
 

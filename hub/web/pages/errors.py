@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
 
@@ -25,8 +25,8 @@ _TITLES = {
     503: "Nothing was started",
 }
 _KEPT = {
-    401: "A sign-in link brings you in. `collegium link` prints one on the machine where the hub runs; an operator "
-    "can make one for you.",
+    401: "A password, a passkey or a one-time link brings you in. `collegium link` prints a link on the machine where "
+    "the hub runs; an operator can make one for you.",
     404: "Either it never was, or it is not shared with you. The hub does not say which.",
     409: "Nothing of yours was lost and nothing was overwritten. Look at what is there now, then try again.",
     429: "Nothing was changed. Wait a moment, then send it again; nothing will run twice.",
@@ -71,8 +71,11 @@ def _title(error: HubError) -> str:
 def _ways_back(error: HubError, request: Request) -> list[Act]:
     back = _came_from(request)
     acts = [Act("Back to where you were", href=back, look="main")] if back else []
+    if error.status == 401:
+        here = f"?{urlencode({'next': request.url.path})}" if request.method == "GET" else ""
+        acts.insert(0, Act("Sign in", href=f"/signin{here}", look="main"))
     url = error.facts.get("url")
-    if error.code == "step_up_required" and isinstance(url, str):
+    if error.code in {"step_up_required", "second_factor_required"} and isinstance(url, str):
         acts.insert(0, Act("Prove that it is you", href=urlsplit(url).path))
     return [*acts, Act("Home", href="/")]
 

@@ -179,6 +179,7 @@ class Frame(msgspec.Struct, frozen=True):
     viewer: Person | None = None
     crumbs: Sequence[Crumb] = ()
     tabs: Sequence[Tab] = ()
+    tabs_label: str = "Session"
     hub: str = ""
     version: str = ""
     look: str = ""

@@ -6,6 +6,8 @@ import datetime as dt
 from importlib.metadata import version
 from urllib.parse import quote, urlsplit
 
+import msgspec
+
 from hub.core.context import Scope
 from hub.people.views import PersonView
 from hub.sessions import views as sessions
@@ -14,6 +16,12 @@ from hub.web.pages.faces import Crumb, Frame, Person, Tab
 
 VERSION = version("collegium")
 _TABS = (("Room", ""), ("Notebook", "/notebook"), ("Jobs", "/jobs"), ("Files", "/files"), ("People", "/people"))
+_OWN_TABS = (
+    ("Keys and tokens", "/me"),
+    ("Signing in", "/me/security"),
+    ("E-mail", "/me/email"),
+    ("Chat accounts", "/me/chats"),
+)
 _ROLES = {
     "owner": "Owner", "admin": "Admin", "read_write": "Reads and writes", "read": "Reads", "teacher": "Teacher",
     "mentor": "Mentor", "student": "Student", "guest": "Guest",
@@ -46,6 +54,12 @@ def viewer(scope: Scope) -> Person | None:
 def plain(scope: Scope, title: str, crumbs: tuple[Crumb, ...] = ()) -> Frame:
     """A page that belongs to no session."""
     return Frame(title=title, viewer=viewer(scope), crumbs=crumbs, hub=_host(scope), version=VERSION)
+
+
+def own(scope: Scope, title: str, tab: str) -> Frame:
+    """One of the reader's own pages."""
+    tabs = tuple(Tab(text, path, text == tab) for text, path in _OWN_TABS)
+    return msgspec.structs.replace(plain(scope, title), tabs=tabs, tabs_label="About you")
 
 
 def within(scope: Scope, session: SessionView | str, title: str, tab: str, look: str = "") -> Frame:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 import msgspec
 
 from hub.core import limits
@@ -11,9 +9,10 @@ from hub.core.context import Scope
 from hub.core.errors import NotSignedIn
 from hub.notebook import keys, windows
 from hub.notebook.keys import KeyView
+from hub.people import step_up
 from hub.people import views as people
 from hub.people.views import TokenRow
-from hub.web.pages import frames, render, words
+from hub.web.pages import frames, render, security, words
 from hub.web.pages.faces import Act, State
 
 _REVOKED = State("Revoked", "stopped")
@@ -39,7 +38,7 @@ def show(scope: Scope, params: dict[str, str]) -> str:
     live = sum(not token.revoked for token in tokens)
     return render.html(
         "me.html",
-        frames.plain(scope, scope.actor.name),
+        frames.own(scope, scope.actor.name, "Keys and tokens"),
         now=scope.now,
         account=f"@{scope.actor.handle}, {scope.actor.hub_role} of this hub",
         says=f"You have {words.count(len(usable), 'signing key')} and {words.count(live, 'token')}.",
@@ -54,15 +53,11 @@ def show(scope: Scope, params: dict[str, str]) -> str:
             for window in opened
         ],
         usable=[name for name in usable if name not in {window.name for window in opened}],
-        fresh=_signed_in_just_now(scope),
+        fresh=step_up.is_fresh(scope),
+        proof=security.proof(scope, "/me/signing", params),
         minutes=limits.SIGNING_WINDOW_SECONDS // 60,
         tokens=[_token(token) for token in tokens],
     )
-
-
-def _signed_in_just_now(scope: Scope) -> bool:
-    since = scope.actor.signed_in_at
-    return since is not None and scope.now - since <= dt.timedelta(seconds=limits.STEP_UP_SECONDS)
 
 
 def _key(key: KeyView) -> Held:

@@ -14,6 +14,12 @@ from starlette.requests import Request
 from hub.web.pages import render
 from hub.web.pages.faces import Act, Frame
 
+_ONCE = "Copy it now: it is shown this once and kept nowhere. Pass it on by a way you trust."
+_CODES = (
+    "Print them or keep them where you keep passwords: they are shown this once. Each signs you in one time when the "
+    "authenticator app is lost."
+)
+
 
 def holds(result: dict[str, Any]) -> bool:
     """Whether an action's answer has something to hand over."""
@@ -29,7 +35,7 @@ def show(result: dict[str, Any], onward: str, request: Request) -> str:
         Frame(title=title),
         now=dt.datetime.now(dt.UTC),
         title=title,
-        text="Copy it now: it is shown this once and kept nowhere. Pass it on by a way you trust.",
+        text=_CODES if result.get("codes") else _ONCE,
         handed=handed,
         acts=[Act("Go on", href=onward or "/", look="main")],
     )
@@ -42,6 +48,8 @@ def _handed(result: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if result.get("secret"):
         found.append(("", address(result)))
+    if codes := result.get("codes"):
+        found.append(("", "\n".join(str(code) for code in codes)))
     return found
 
 
@@ -58,4 +66,6 @@ def _title(result: dict[str, Any], many: int) -> str:
         return "The invitation is made" if many == 1 else "The invitations are made"
     if "token" in result:
         return "The token is made"
+    if "codes" in result:
+        return "Your recovery codes"
     return "The link is made"
