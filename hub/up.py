@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import fcntl
 import os
 import socket
@@ -17,22 +18,28 @@ from pathlib import Path
 from typing import TextIO
 
 import msgspec
+import sqlalchemy as sa
+import structlog
 
 from hub import app
+from hub.chats.tables import chat_installations
+from hub.core import relaunch
 from hub.core.errors import Conflict, HubError
+from hub.core.house import House
 from hub.core.launcher import Child, Launcher, LaunchFailed
-from hub.core.readiness import http_ready
+from hub.core.readiness import http_ready, https_ready
 from hub.core.settings import Settings
 from hub.core.valkey import valkey
 
-HUB_FILE = "hub.json"
+LOOK_SECONDS = 1.0
+log = structlog.get_logger()
 
 
-class Running(msgspec.Struct, frozen=True):
-    """What the shell client needs to find an embedded hub: kept in DATA/hub.json while it runs."""
+class Facts(msgspec.Struct, frozen=True):
+    """What the database says about which processes there are to be."""
 
-    url: str
-    pid: int
+    settings: Settings  # with what set-up stored
+    chats: bool  # whether a chat workspace is connected
 
 
 def up(
@@ -47,15 +54,15 @@ def up(
         settings = _with_port(settings)
         settings.run.mkdir(parents=True, exist_ok=True, mode=0o700)
         settings.web_socket.unlink(missing_ok=True)
-        app.prepare(settings).close()
-        launcher = Launcher(children(settings), settings.data.absolute() / "logs" / "processes", console=console)
-        hub_file = settings.data / HUB_FILE
+        facts = _facts(settings, app.prepare(settings))
+        launcher = Launcher(children(settings, facts), settings.data.absolute() / "logs" / "processes", console=console)
+        hub_file = settings.data / relaunch.HUB_FILE
         hub_file.unlink(missing_ok=True)  # of a hub that was killed
 
         async def ready() -> None:
-            hub_file.write_bytes(msgspec.json.encode(Running(settings.origin, os.getpid())))
-            if when_ready is not None:
-                await when_ready(settings)
+            _write(hub_file, facts)
+            also = [] if when_ready is None else [when_ready(facts.settings)]
+            await asyncio.gather(_follow(settings, launcher, hub_file), *also)
 
         try:
             asyncio.run(launcher.run(ready))
@@ -66,27 +73,63 @@ def up(
     return 0
 
 
-def children(settings: Settings) -> list[Child]:
-    """The processes in the order they are started; each child of ours finds its settings in the environment."""
-    environment = _environment(settings)
+async def _follow(settings: Settings, launcher: Launcher, hub_file: Path) -> None:
+    """Whenever a process of the house asks for it, look at what the house consists of, and become that."""
+    seen = relaunch.asked(settings)
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        if (asked := relaunch.asked(settings)) == seen:
+            continue
+        try:
+            facts = await asyncio.to_thread(lambda: _facts(settings, app.build(settings)))
+        except HubError as error:  # A database that is away for a moment is asked again.
+            log.warning("up.not_looked", error=str(error))
+            continue
+        seen = asked
+        touched = await launcher.become(children(settings, facts))
+        _write(hub_file, facts)
+        log.info("up.became", children=touched)
+
+
+def _facts(settings: Settings, house: House) -> Facts:
+    try:
+        with house.db.read() as conn:
+            chats = conn.execute(sa.select(chat_installations.c.platform).limit(1)).first() is not None
+        return Facts(house.settings, chats)
+    finally:
+        house.close()
+
+
+def _write(hub_file: Path, facts: Facts) -> None:
+    hub_file.write_bytes(msgspec.json.encode(relaunch.Running(facts.settings.origin, os.getpid())))
+
+
+def children(settings: Settings, facts: Facts) -> list[Child]:
+    """The processes in the order they are started; each child of ours finds its settings in the environment.
+
+    Live has no database, so it is given what set-up stored as well; the others read it themselves, and are started
+    again when the address or its certificate changed (`edition`).
+    """
+    environment, now = _environment(settings), facts.settings
+    edition = " ".join((now.public_url, now.tls_certificate, now.tls_key))
     found = []
     if not settings.redis_url:
         found.append(valkey(settings.data.absolute() / "valkey", settings.valkey_socket))
     for number in range(settings.web_processes):
         uds = settings.web_socket
         assert number == 0, "an embedded hub has one web process"
-        found.append(_ours("web", environment, "web", "--uds", str(uds)))
+        found.append(_ours("web", environment, "web", "--uds", str(uds), edition=edition))
     for number in range(1, settings.workers + 1):
-        found.append(_ours(f"work-{number}", environment, "work"))
+        found.append(_ours(f"work-{number}", environment, "work", edition=edition))
     found.append(_ours("agent", environment, "agent"))
-    live = _ours("live", environment, "live")
-    ready = http_ready(settings.port, host=settings.host)
-    found.append(Child(live.name, live.argv, environment=environment, ready=ready, ready_seconds=60))
+    live = _ours("live", _environment(now), "live", edition=edition)
+    ready = (https_ready if now.tls_certificate else http_ready)(settings.port, host=settings.host)
+    found.append(dataclasses.replace(live, ready=ready, ready_seconds=60))
     return found
 
 
-def _ours(name: str, environment: dict[str, str], *arguments: str) -> Child:
-    return Child(name, (sys.executable, "-m", "hub.cli", *arguments), environment=environment)
+def _ours(name: str, environment: dict[str, str], *arguments: str, edition: str = "") -> Child:
+    return Child(name, (sys.executable, "-m", "hub.cli", *arguments), environment=environment, edition=edition)
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -95,6 +138,8 @@ def _environment(settings: Settings) -> dict[str, str]:
         "COLLEGIUM_HOST": settings.host,
         "COLLEGIUM_PORT": str(settings.port),
         "COLLEGIUM_PUBLIC_URL": settings.public_url,
+        "COLLEGIUM_TLS_CERTIFICATE": settings.tls_certificate,
+        "COLLEGIUM_TLS_KEY": settings.tls_key,
     }
 
 

@@ -58,6 +58,12 @@ class Child:
     environment: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[], bool] | None = None
     ready_seconds: float = 30.0
+    edition: str = ""  # a child whose edition changed is started again by `become`
+
+    def runs_as(self, other: Child) -> bool:
+        """Whether a process of the one is as good as a process of the other."""
+        ours, theirs = (self.argv, dict(self.environment)), (other.argv, dict(other.environment))
+        return ours == theirs and self.edition == other.edition
 
 
 class Launcher:
@@ -78,6 +84,8 @@ class Launcher:
         self._stop = asyncio.Event()
         self._impatient = asyncio.Event()
         self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._keepers: set[asyncio.Task[None]] = set()
+        self._successors: dict[str, Child] = {}
         self._pumps: set[asyncio.Task[None]] = set()
         self._ours, self._theirs = socket.socketpair()
 
@@ -91,26 +99,56 @@ class Launcher:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.stop)
         self.logs.mkdir(parents=True, exist_ok=True)
-        keepers: list[asyncio.Task[None]] = []
         try:
             for child in self.children:
                 started = await self._start(child)
                 await self._until_ready(child, started)
-                keepers.append(asyncio.create_task(self._keep(child, started)))
+                self._keepers.add(asyncio.create_task(self._keep(child, started)))
                 if self._stop.is_set():
                     return
             if when_ready is not None:
-                keepers.append(asyncio.create_task(_unless_it_fails(when_ready())))
+                self._keepers.add(asyncio.create_task(_unless_it_fails(when_ready())))
             stopped = asyncio.create_task(self._stop.wait())
-            pending: set[asyncio.Task[bool] | asyncio.Task[None]] = {stopped, *keepers}
-            while not self._stop.is_set() and pending:
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            while not self._stop.is_set():
+                # `become` adds keepers, so the set is looked at anew now and then.
+                waiting: set[asyncio.Task[bool] | asyncio.Task[None]] = {stopped, *self._keepers}
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=0.5)
                 for task in done:
                     task.result()
+                self._keepers = {keeper for keeper in self._keepers if not keeper.done()}
         finally:
-            for keeper in keepers:
+            for keeper in self._keepers:
                 keeper.cancel()
             await self._stop_all()
+
+    async def become(self, children: list[Child]) -> list[str]:
+        """Run these from now on; returns what was touched. Those that run as they should are left alone.
+
+        New children are started, those that are gone are stopped, and those that changed are stopped and started as
+        what they are now, in order, the others meanwhile going on.
+        """
+        before = {child.name: child for child in self.children}
+        self.children = children
+        now = {child.name for child in children}
+        touched = [name for name in before if name not in now]
+        for name in touched:
+            await self._ask_to_end(self._running[name])
+        for child in children:
+            if child.name not in before:
+                started = await self._start(child)
+                self._keepers.add(asyncio.create_task(self._keep(child, started)))
+            elif not child.runs_as(before[child.name]):
+                self._successors[child.name] = child
+                await self._ask_to_end(self._running[child.name])
+            else:
+                continue
+            touched.append(child.name)
+        return touched
+
+    async def _ask_to_end(self, process: asyncio.subprocess.Process) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await self._ended_or_killed(process)
 
     def stop(self) -> None:
         """The first request stops in order and patiently; the second kills."""
@@ -177,6 +215,13 @@ class Launcher:
             if self._stop.is_set():
                 return
             _kill_group(process.pid)
+            if (successor := self._successors.pop(child.name, None)) is not None:
+                child, quick_crashes = successor, 0
+                process = await self._start(child)
+                continue
+            if all(each.name != child.name for each in self.children):
+                self._running.pop(child.name, None)
+                return
             quick_crashes = quick_crashes + 1 if time.monotonic() - started_at < QUICK_CRASH_SECONDS else 1
             if quick_crashes >= QUICK_CRASHES_ALLOWED:
                 raise LaunchFailed(
@@ -185,6 +230,7 @@ class Launcher:
             pause = min(self.first_pause_seconds * 2 ** (quick_crashes - 1), LONGEST_PAUSE_SECONDS)
             self._say(child.name, f"ended with {code}, starting it again in {pause:.1f} s")
             await asyncio.sleep(pause)
+            child = self._successors.pop(child.name, child)
             process = await self._start(child)
 
     async def _stop_all(self) -> None:

@@ -1,14 +1,17 @@
 """The live process: `/ws` for rooms, and on a laptop the front door for everything else."""
 
+import asyncio
 import contextlib
 import socket as sockets
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount, WebSocketRoute
 
 from hub.core.settings import Settings
+from hub.live.certificate import ServedCertificate
 from hub.live.connection import RoomProtocol
 from hub.live.endpoint import socket
 from hub.live.frames import MAX_FRAME_BYTES
@@ -21,14 +24,14 @@ LIVE_TOKEN = "keys/live.token"  # noqa: S105 - the name of a file
 SHUTDOWN_SECONDS = 5
 
 
-def create(settings: Settings) -> Starlette:
+def create(settings: Settings, certificate: ServedCertificate | None = None) -> Starlette:
     """The ASGI application of one live process."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         record = Record.over_socket(str(settings.web_socket), _token(settings), settings.origin)
         app.state.node = Node(record, settings.redis)
-        async with app.state.node.running():
+        async with app.state.node.running(), _fresh(certificate):
             yield
 
     routes = [WebSocketRoute("/ws", socket), Mount("/", app=Front(settings.web_socket))]
@@ -58,12 +61,33 @@ def server(settings: Settings, **options: object) -> uvicorn.Server:
         "log_level": "warning",
         "lifespan": "on",
     }
-    return uvicorn.Server(uvicorn.Config(create(settings), **{**choices, **options}))  # type: ignore[arg-type]
+    certificate = None
+    if settings.tls_certificate:
+        certificate = ServedCertificate(Path(settings.tls_certificate), Path(settings.tls_key))
+        context = certificate.context
+        choices["ssl_context_factory"] = lambda config, default: context
+    app = create(settings, certificate)
+    return uvicorn.Server(uvicorn.Config(app, **{**choices, **options}))  # type: ignore[arg-type]
 
 
 def serve(settings: Settings, listen: sockets.socket | None = None) -> None:
     """Run until a signal; on `listen` when it is given, else on the settings' host and port."""
     server(settings).run(sockets=None if listen is None else [listen])
+
+
+@contextlib.asynccontextmanager
+async def _fresh(certificate: ServedCertificate | None) -> AsyncIterator[None]:
+    """While this lasts, a certificate that is renewed is taken up."""
+    if certificate is None:
+        yield
+        return
+    watching = asyncio.create_task(certificate.watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
 
 
 def _token(settings: Settings) -> str:
