@@ -30,6 +30,7 @@ FEATURES = (
     "hub.people.chat_identities",
     "hub.people.mail",
     "hub.people.verified_email",
+    "hub.people.device_codes",
     "hub.sessions.actions",
     "hub.sessions.invitations",
     "hub.sessions.links",

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import structlog
 
 from hub.core import limits
-from hub.core.database import Tx
+from hub.core.database import Instant, Tx
 from hub.core.errors import TooMany
 from hub.core.house import House
 from hub.people.tables import guesses
@@ -76,7 +76,7 @@ def _take(tx: Tx, subject: str, most: int, now: dt.datetime) -> None:
         .where(guesses.c.subject == subject, sa.or_(is_over, guesses.c.count < most))
         .values(
             count=sa.case((is_over, 1), else_=guesses.c.count + 1),
-            began_at=sa.case((is_over, now), else_=guesses.c.began_at),
+            began_at=sa.case((is_over, sa.literal(now, Instant())), else_=guesses.c.began_at),
         )
         .returning(guesses.c.count)
     ).scalar()

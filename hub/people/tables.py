@@ -119,6 +119,25 @@ chat_identities = sa.Table(
     sa.Column("linked_at", Instant, nullable=False),
 )
 
+# A shell that asks to be signed in, until its person answered in a browser and it fetched its token.
+device_codes = sa.Table(
+    "device_codes",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False, unique=True),  # of what the shell asks with
+    sa.Column("user_digest", sa.LargeBinary(32), nullable=False, unique=True),  # of the code, under the hub's key
+    sa.Column("host", sa.String(100), nullable=False),
+    sa.Column("address", sa.String(60), nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("expires_at", Instant, nullable=False, index=True),
+    sa.Column("interval", sa.Integer, nullable=False),
+    sa.Column("poll_after", Instant, nullable=False),
+    sa.Column("answered_at", Instant),
+    sa.Column("refused", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("token", sa.String(40)),
+    sa.Column("taken_at", Instant),
+)
+
 # What became of a mail, told where its object is shown; the mail itself is in its step, without its secret.
 mails = sa.Table(
     "mails",

@@ -21,6 +21,7 @@ from hub.core.house import House
 from hub.web import (
     chats,
     content,
+    device,
     endpoints,
     events,
     link_door,
@@ -77,6 +78,7 @@ def create(house: House) -> Starlette:
         Route("/api/live/recheck", endpoints.asks(live.recheck), methods=["POST"]),
         Route("/api/live/messages", endpoints.asks(live.messages), methods=["POST"]),
         Route("/api/jobs/{ref:path}/log", streams.job_log, methods=["GET"]),
+        *device.ROUTES,
         *uploads.ROUTES,
         *content.ROUTES,
         *chats.ROUTES,

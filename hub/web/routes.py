@@ -32,6 +32,7 @@ from hub.sessions import explaining, invitations, reach
 from hub.sessions import views as sessions
 from hub.web.pages import artifact as artifact_page
 from hub.web.pages import chat_identities as chat_identities_page
+from hub.web.pages import device as device_page
 from hub.web.pages import entry as entry_page
 from hub.web.pages import files as files_page
 from hub.web.pages import home as home_page
@@ -46,6 +47,7 @@ from hub.web.pages import security as security_page
 from hub.web.pages import session as session_page
 from hub.web.pages import signin as signin_page
 from hub.web.pages import verified_email as verified_email_page
+from hub.web.pages import who as who_page
 
 Query = dict[str, str]
 
@@ -195,7 +197,7 @@ VIEWS: list[View] = [
     View("/api/exports/{ref}", lambda s, q: exports.export(s, q["ref"]), "One export"),
     View("/api/experiments/{ref}", lambda s, q: experiments.experiment(s, q["ref"]), "One experiment"),
     View("/api/workflows/{ref}", workflow, "A workflow and its steps"),
-    View("/api/who", lambda s, q: reach.who_sees(s, q.get("object") or "personal"), "Who can see something", ("object",)),
+    View("/api/who", lambda s, q: reach.who_sees(s, q.get("object", "personal")), "Who can see something", ("object",)),
     View("/api/explain", explanation, "Why somebody may do something, or not", ("actor", "action", "object")),
     View("/api/jobs/{ref:path}/who", lambda s, q: reach.who(s, "job", q["ref"]), "Who can see a job"),
     View("/api/entries/{ref:path}/who", lambda s, q: reach.who(s, "entry", q["ref"]), "Who can see an entry"),
@@ -253,6 +255,7 @@ PAGES: list[PageRoute] = [
     PageRoute("/s/{owner}/{name}/files", files_page.show),
     PageRoute("/s/{owner}/{name}/jobs", jobs_page.show),
     PageRoute("/s/{owner}/{name}/people", people_page.show),
+    PageRoute("/who", who_page.show),
     PageRoute("/jobs", jobs_page.everywhere),
     PageRoute("/jobs/{ref:path}", job_page.show),
     PageRoute("/entries/{ref:path}", entry_page.show),
@@ -260,6 +263,7 @@ PAGES: list[PageRoute] = [
     PageRoute("/signin", signin_page.form, anonymous=True),
     PageRoute("/signin/second", signin_page.second, anonymous=True),
     PageRoute("/signin/{token}", signin_page.show, anonymous=True),
+    PageRoute("/device", device_page.show, anonymous=True),
     PageRoute("/me/chats", chat_identities_page.mine),
     PageRoute("/me/email", verified_email_page.mine),
     PageRoute("/email/{token}", verified_email_page.show, anonymous=True),
