@@ -40,7 +40,7 @@ def landing(scope: Scope, token: str, refusal: HubError | None = None) -> str:
             "Whoever sent it knows it. What the link opens is told when the passphrase is right.",
             post=post,
             button="Open it",
-            fine=f"A wrong one spends no use; after {words.number(limits.LINK_TRIES)} the link rests for a while. {_FINE}",
+            fine=f"A wrong one spends no use; after {words.number(limits.LINK_TRIES)} the link rests a while. {_FINE}",
             asks=True,
             refusal=refusal,
         )

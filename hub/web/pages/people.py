@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import cast
 
 import msgspec
 
+from hub.core import limits
 from hub.core.context import Scope
-from hub.core.roles import SessionRole, strongest
+from hub.sessions import reach
 from hub.sessions import views as sessions
-from hub.sessions.views import LinkRow, ParticipantView
-from hub.web.pages import frames, render, words
-from hub.web.pages.faces import Person, State
+from hub.sessions.belonging import ParticipantView
+from hub.sessions.invitations import InvitationRow
+from hub.sessions.views import LinkRow, SessionView
+from hub.web.pages import frames, render, ways, who, words
+from hub.web.pages.faces import Act, Person, State
 
 _ROLES = (("read", "Read"), ("read_write", "Read and write"), ("admin", "Read, write and share"))
 _LINK_ROLES = (("read", "look around"), ("read_write", "look around and write"))
 _EXPIRIES = (("One hour", 1), ("One day", 24), ("One week", 168), ("Four weeks", 672))
-_VIA = {"owner": "made this session", "share": "added by hand", "link": "came by a link", "invitation": "was invited"}
+_VISIBILITIES = (("session", "Only who takes part"), ("hub", "Every member of this hub may look"))
+_DETAILS = (
+    ("full", "All they have to say"),
+    ("names", "Titles and states, nothing of the contents"),
+    ("ids", "Numbers and states only"),
+)
 _ENDS = {
     "expired": State("Ended", "stopped"),
     "revoked": State("Taken back", "failed"),
@@ -33,6 +40,7 @@ class PersonRow(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     role_word: str
     change: bool
+    leave: Act | None = None
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,24 +53,37 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     state: State | None
 
 
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the session is called, who may look, what a chat is told; and whom it can be handed to."""
+
+    title: str
+    visibility: str
+    chat_detail: str
+    personal: bool
+    heirs: list[tuple[str, str]]
+    visibilities: tuple[tuple[str, str], ...] = _VISIBILITIES
+    details: tuple[tuple[str, str], ...] = _DETAILS
+
+
 def show(scope: Scope, params: dict[str, str]) -> str:
     """GET /s/{owner}/{name}/people"""
     session = sessions.session(scope, frames.ref(params))
     found = sessions.participants(scope, session.id)
+    seen = reach.who(scope, "session", session.id)
     may_share = scope.access.may(session.id, "session:share")
     may_link = scope.access.may(session.id, "link:create")
     links = [_link(scope, row) for row in sessions.session_links(scope, session.id)] if may_link else []
-    is_open = sum(link.live for link in links)
-    belong = _one_each(found.participants)
+    is_open = sum(link.live for link in links) if may_link else seen.links_open
+    here = f"{frames.home_of(session)}/people"
     return render.html(
         "people.html",
         frames.within(scope, session, "People and links", "People"),
         now=scope.now,
-        says=_says(len(belong), len(found.invitations), is_open),
+        says=_says(len(found.participants), len(found.invitations), is_open),
         session=session.id,
-        next=f"{frames.home_of(session)}/people",
-        people=[_row(scope, each, may_share) for each in belong],
-        invited=[(each.email, frames.role_word(each.role)) for each in found.invitations],
+        next=here,
+        people=[_row(scope, each, may_share, session.id) for each in found.participants],
+        invited=[_invited(scope, each, session.id, here) for each in found.invitations],
         roles=_ROLES,
         may_share=may_share,
         may_link=may_link,
@@ -70,54 +91,63 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         links_say=f"{words.number(is_open)} open" if links else "none yet",
         link_roles=_LINK_ROLES,
         expiries=[(_after(scope.now, hours), word) for word, hours in _EXPIRIES],
+        passphrase=(limits.PASSPHRASE_LEAST_CHARACTERS, limits.PASSPHRASE_CHARACTERS),
+        settings=_settings(scope, session, found.participants),
+        seen=who.says(seen),
+        beyond=who.beyond(scope, seen),
+        notes=who.notes(seen),
+        who=f"/who?object={session.id}",
     )
 
 
 def rows(scope: Scope, session_id: str) -> list[PersonRow]:
     """Who belongs to a session, for the room's side."""
-    return [_row(scope, each, False) for each in _one_each(sessions.participants(scope, session_id).participants)]
+    return [_row(scope, each, False, None) for each in sessions.participants(scope, session_id).participants]
 
 
-def _one_each(participants: list[ParticipantView]) -> list[list[ParticipantView]]:
-    """What each person holds, in the order they came: somebody may have been added and have opened a link as well."""
-    held: dict[str, list[ParticipantView]] = {}
-    for each in participants:
-        held.setdefault(each.person.id, []).append(each)
-    return list(held.values())
-
-
-def _row(scope: Scope, held: list[ParticipantView], may_share: bool) -> PersonRow:
-    person = held[0].person
-    role = strongest([cast(SessionRole, each.role) for each in held]) or held[0].role
-    owns = any(each.via == "owner" for each in held)
+def _row(scope: Scope, held: ParticipantView, may_share: bool, session: str | None) -> PersonRow:
+    is_self = held.person.id == scope.actor.id
+    leave = None
+    if session is not None and is_self and scope.actor.kind == "person" and held.role != "owner":
+        leave = Act("Leave", action="session_leave", fields={"session_id": session}, next="/", look="quiet")
     return PersonRow(
-        person=frames.person(person),
-        text=words.sentence(words.listing(list(dict.fromkeys(map(_how, held))))),
-        role=role,
-        role_word=frames.role_word(role),
-        change=may_share and not owns and person.id != scope.actor.id,
+        person=frames.person(held.person),
+        text=ways.of(scope, held),
+        role=held.role,
+        role_word=frames.role_word(held.role),
+        change=may_share and held.role != "owner" and not is_self,
+        leave=leave,
     )
 
 
-def _how(held: ParticipantView) -> str:
-    """By what somebody belongs here, and until when."""
-    how = _VIA.get(held.via, held.via)
-    return how if held.expires is None else f"{how} until {words.moment(frames.instant(held.expires))} UTC"
+def _invited(scope: Scope, row: InvitationRow, session: str, here: str) -> tuple[str, str, str, Act]:
+    since = words.ago(frames.instant(row.created), scope.now)
+    fields = {"session_id": session, "participant": row.id}
+    act = Act("Withdraw", action="grant_revoke", fields=fields, next=here, look="quiet")
+    return row.email, frames.role_word(row.role), f"Invited {since}, has not come yet", act
+
+
+def _settings(scope: Scope, session: SessionView, people: list[ParticipantView]) -> Settings | None:
+    if not scope.access.may(session.id, "session:change"):
+        return None
+    hands_over = scope.access.may(session.id, "session:hand_over") and not session.personal
+    admins = [each.person for each in people if each.role == "admin" and not each.disabled]
+    return Settings(
+        title=session.title,
+        visibility=session.visibility,
+        chat_detail=session.chat_detail,
+        personal=session.personal,
+        heirs=[(each.id, each.name) for each in admins] if hands_over else [],
+    )
 
 
 def _link(scope: Scope, row: LinkRow) -> Link:
-    until = frames.instant(row.expires)
     opens = "one page" if row.target else "the session"
-    used = "never used" if row.uses == 0 else f"used {'once' if row.uses == 1 else f'{row.uses} times'}"
-    if row.uses_left is not None:
-        used += f", {row.uses_left} left"
-    ends = words.until(until, scope.now)
-    if not ends.startswith("ended"):
-        ends = f"ends {ends}"
+    text = f"{words.sentence(ways.ends(frames.instant(row.expires), scope.now))}; {ways.uses(row.uses, row.uses_left)}"
     return Link(
         id=row.id,
         title=row.label or f"{frames.role_word(row.role)} {opens}",
-        text=f"{words.sentence(ends)}; {used}",
+        text=f"{text}; asks for a passphrase" if row.has_passphrase else text,
         live=row.state == "open",
         state=_ENDS.get(row.state),
     )
