@@ -1,0 +1,201 @@
+"""Slack's way in: one address that takes only what Slack signed, once, and Bolt behind it; or Socket Mode instead.
+
+Bolt runs each listener to its end before it answers, because the answer says that something is recorded. Verifying is
+done here, on the raw bytes: Bolt lets a request be replayed for five minutes, and knows of one signing secret.
+"""
+
+import re
+import time
+from collections import OrderedDict
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+import structlog
+from slack_bolt import BoltResponse
+from slack_bolt.adapter.starlette.async_handler import to_async_bolt_request, to_starlette_response
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_sdk.web.async_client import AsyncWebClient
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from bot.carrying import Carrier
+from bot.problems import Problem
+from bot.slack_desk import Desk
+from bot.slack_request import OLDEST_SECONDS, Forged, check
+from bot.slack_workspaces import PLATFORM, Workspaces
+
+log = structlog.get_logger()
+
+PATH = "/slack/events"
+BODY_BYTES = 1_048_576
+_EVERYTHING = re.compile(".*", re.DOTALL)
+
+
+class SlackApp:
+    """The ASGI application, and the Bolt app that Socket Mode uses too."""
+
+    def __init__(self, workspaces: Workspaces, carrier: Carrier, desk: Desk, api_url: str) -> None:
+        self._workspaces = workspaces
+        self._carrier = carrier
+        self._desk = desk
+        self._seen: OrderedDict[str, float] = OrderedDict()
+        self.bolt = _bolt(workspaces, desk, api_url)
+        self.app = Starlette(routes=[Route(PATH, self.receive, methods=["POST"])])
+
+    async def receive(self, request: Request) -> Response:
+        """Whatever Slack sends: verified, seen for the first time, then Bolt's."""
+        since, now = time.monotonic(), time.time()
+        body = await _body(request)
+        if body is None:
+            return PlainTextResponse("", 413)
+        secrets = self._workspaces.signing_secrets
+        if not secrets:
+            return _challenge(body) or PlainTextResponse("no workspace is connected to this hub yet", 503)
+        signature = request.headers.get("x-slack-signature", "")
+        try:
+            check(secrets, request.headers.get("x-slack-request-timestamp", ""), signature, body, now)
+            text = body.decode()
+        except (Forged, UnicodeDecodeError) as forged:
+            log.info("slack.refused", why=str(forged)[:40])
+            return PlainTextResponse("", 401)
+        if (challenge := _challenge(body)) is not None:
+            return challenge
+        try:
+            is_first = await self._is_first(signature, now)
+        except Problem as problem:
+            log.warning("slack.hub_silent", error=problem.code)
+            return await self._unrecorded(text, now)
+        if not is_first:
+            log.info("slack.refused", why="replayed")
+            return PlainTextResponse("", 401)
+        return await self._dispatch(request, text, since, now)
+
+    async def _is_first(self, signature: str, now: float) -> bool:
+        """Whether these very bytes come for the first time: here at once, at the hub for every process and restart."""
+        while self._seen and next(iter(self._seen.values())) < now - 2 * OLDEST_SECONDS:
+            self._seen.popitem(last=False)
+        if signature in self._seen:
+            return False
+        self._seen[signature] = now
+        return await self._carrier.ask(lambda: self._carrier.hub.seen(PLATFORM, signature))
+
+    async def _dispatch(self, request: Request, text: str, since: float, now: float) -> Response:
+        try:
+            asked = to_async_bolt_request(request, text.encode(), {"since": since, "at": now})
+        except ValueError:
+            return PlainTextResponse("", 400)
+        return to_starlette_response(await self.bolt.async_dispatch(asked))
+
+    async def _unrecorded(self, text: str, now: float) -> Response:
+        """The hub is down: an honest answer, which does nothing and so may be given to a replay too."""
+        kind, body = _told(text)
+        said = await self._desk.unrecorded(kind, body, at=now) if kind else None
+        if kind == "form":
+            return JSONResponse({"response_action": "errors", "errors": said})
+        return JSONResponse({**said, "response_type": "ephemeral"}) if said else PlainTextResponse("")
+
+
+def _bolt(workspaces: Workspaces, desk: Desk, api_url: str) -> AsyncApp:
+    """Bolt's dispatcher with one listener for each way of speaking."""
+
+    async def authorize(team_id: str | None = None, **_: Any) -> AuthorizeResult | None:
+        found = workspaces.get(team_id or "")
+        if found is None:
+            return None
+        return AuthorizeResult(
+            enterprise_id=None, team_id=found.team, bot_token=found.installation.bot_token,
+            bot_id=found.bot_user, bot_user_id=found.bot_user,
+        )  # fmt: skip
+
+    bolt = AsyncApp(
+        name="collegium", process_before_response=True, request_verification_enabled=False, ssl_check_enabled=False,
+        attaching_function_token_enabled=False, authorize=authorize, client=AsyncWebClient(base_url=api_url),
+    )  # fmt: skip
+
+    @bolt.command(_EVERYTHING)
+    async def hear_command(ack: Any, body: dict[str, Any], context: Any) -> None:
+        said = await desk.command(body, **_when(context))
+        if said is None:
+            await ack()
+        else:
+            await ack(**said, response_type="ephemeral")
+
+    @bolt.event("app_mention")
+    async def hear_mention(body: dict[str, Any], context: Any) -> BoltResponse | None:
+        return await hear(body, context)
+
+    @bolt.event("message")
+    async def hear_message(body: dict[str, Any], context: Any) -> BoltResponse | None:
+        return await hear(body, context)
+
+    async def hear(body: dict[str, Any], context: Any) -> BoltResponse | None:
+        is_done = await desk.event(body, since=_when(context)["since"])
+        # Not acknowledged, it comes again: the same event, done once.
+        return None if is_done else BoltResponse(status=503, body="")
+
+    @bolt.event(_EVERYTHING)
+    async def hear_nothing() -> None:
+        """Events nobody asked for are acknowledged, or Slack would stop sending the others."""
+
+    @bolt.action(_EVERYTHING)
+    async def hear_button(ack: Any, body: dict[str, Any], context: Any) -> None:
+        await desk.button(body, **_when(context))
+        await ack()
+
+    @bolt.view(_EVERYTHING)
+    async def hear_form(ack: Any, body: dict[str, Any], context: Any) -> None:
+        wrong = await desk.form_sent(body, **_when(context))
+        if wrong:
+            await ack(response_action="errors", errors=wrong)
+        else:
+            await ack()
+
+    return bolt
+
+
+def _when(context: Any) -> dict[str, float]:
+    """When a request came, by both clocks; over Socket Mode, now."""
+    return {"since": context.get("since") or time.monotonic(), "at": context.get("at") or time.time()}
+
+
+async def _body(request: Request) -> bytes | None:
+    """The raw bytes, or None when they are more than Slack ever sends."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > BODY_BYTES:
+            return None
+    return bytes(body)
+
+
+def _challenge(body: bytes) -> Response | None:
+    """Slack asks whether the address is ours before the app has any token; only its own question is sent back."""
+    if not body.startswith(b"{"):
+        return None
+    try:
+        asked = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(asked, dict) or asked.get("type") != "url_verification":
+        return None
+    challenge = asked.get("challenge")
+    return PlainTextResponse(challenge if isinstance(challenge, str) and len(challenge) <= 200 else "")
+
+
+def _told(text: str) -> tuple[str, dict[str, Any]]:
+    """What kind of request this is, and its content; nothing for what nobody waits for."""
+    try:
+        if text.startswith("{"):
+            body = msgspec.json.decode(text)
+            return ("event", body) if body.get("type") == "event_callback" else ("", {})
+        form = {name: values[0] for name, values in parse_qs(text, keep_blank_values=True).items()}
+        if "payload" not in form:
+            return ("command", form) if "command" in form else ("", {})
+        body = msgspec.json.decode(form["payload"])
+        return {"view_submission": "form", "block_actions": "button"}.get(body.get("type"), ""), body
+    except (msgspec.DecodeError, ValueError, AttributeError):
+        return "", {}
