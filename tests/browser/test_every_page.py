@@ -28,6 +28,7 @@ PAGES = {
     "jobs": "/s/{name}/jobs",
     "files": "/s/{name}/files",
     "people": "/s/{name}/people",
+    "who": "/who?object={running}",
     "job-running": "/jobs/{running}",
     "job-failed": "/jobs/{failed}",
     "job-succeeded": "/jobs/{succeeded}",
@@ -44,6 +45,7 @@ PAGES = {
     "empty-room": "/s/ana/personal",
     "sign-in": "/signin/clgs_x",
     "link": "/l/clgl_x",
+    "link-passphrase": "/l/{guarded}",
 }
 
 

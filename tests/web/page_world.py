@@ -81,6 +81,7 @@ class World(msgspec.Struct):
     text: str
     blob: str
     link: str
+    guarded: str  # the secret of a link that asks for a passphrase
 
 
 def make(house: House, clock: FrozenClock, perform: Perform, ana: Actor, ben: Actor) -> World:
@@ -135,13 +136,15 @@ def make(house: House, clock: FrozenClock, perform: Perform, ana: Actor, ben: Ac
     shared = perform(ana, "link_create", session_id=session, role="read", uses=5, label="For the seminar")
     link = shared["link"]
     perform(ben, "link_open", secret=shared["secret"])  # Ben belongs here by two grants, and is one person.
+    # In Ben's own session, so that this one's pages count one link.
+    guarded = perform(ben, "link_create", session_id="personal", passphrase="blue kettle")["secret"]
     clock.set(now)
     for version in (photo, table, text, lines, script):
         previews.make(house, version)
     number_all(house, "test")
     return World(
         house, ana, ben, session, "ana/hcl-band", running, failed, succeeded, queued, signed, unsigned, figure, photo,
-        table, text, blob, link,
+        table, text, blob, link, guarded,
     )  # fmt: skip
 
 

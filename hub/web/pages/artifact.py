@@ -187,6 +187,7 @@ def _facts(view: ArtifactView, made_by: str) -> list[Fact]:
     if view.commit:
         facts.append(Fact("Commit", view.commit, code=True))
     facts.append(Fact("Kept", view.words))
+    facts.append(Fact("Seen by", "who can see this?", href=f"/who?object={view.id}"))
     if view.pinned:
         facts.append(Fact("Pinned", "never removed while something rests on it"))
     return facts

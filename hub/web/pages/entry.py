@@ -291,6 +291,7 @@ def _facts(entry: EntryView) -> list[Fact]:
         Fact("Written", words.moment(first), at=first),
         Fact("Version", f"{entry.version} of {entry.newest}"),
         Fact("Files", str(len(entry.attachments))),
+        Fact("Seen by", "who can see this?", href=f"/who?object={entry.id}"),
     ]
     if entry.previous_digest:
         facts.append(Fact("Follows", words.short(entry.previous_digest), code=True))

@@ -266,6 +266,7 @@ def _setup(scope: Scope, view: JobView) -> list[Fact]:
         Fact("Called", view.ref, code=True),
         Fact("Submitted", words.moment(view.submitted_at), at=view.submitted_at),
         Fact("By", view.submitted_by.name),
+        Fact("Seen by", "who can see this?", href=f"/who?object={view.id}"),
     ]
     if view.script.interpreter:
         words_said = (*view.script.interpreter, view.script.path or "", *view.args)
