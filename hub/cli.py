@@ -190,6 +190,35 @@ def agent() -> None:
     app.serve_agent(settings_for())
 
 
+@operates(
+    "bot",
+    click.option("--uds", type=click.Path(path_type=Path), help="Unix socket of a web process; else the public URL."),
+)
+def bot(uds: Path | None) -> None:
+    """Run the chat bot: what people say in Slack, and the cards they see there.
+
+    It waits while no workspace is connected, and begins within seconds when one is.
+    """
+    from bot import process
+    from hub import app
+    from hub.people import embedded
+
+    settings = settings_for()
+    house = app.build(settings)
+    known = house.settings  # with what set-up stored
+    house.close()
+    token = settings.bot_token or (settings.data.absolute() / embedded.BOT_TOKEN).read_text().strip()
+    process.run(
+        process.Wiring(
+            hub_url=known.origin,
+            token=token,
+            listen_on=settings.bot_socket,
+            hub_socket=uds,
+            api_url=settings.slack_api_url,
+        )
+    )
+
+
 @operates("migrate", data_option)
 def migrate(data: Path | None) -> Reply:
     """Bring the database to the schema of this version; what was there before is kept in DATA/backups."""
@@ -372,7 +401,7 @@ for _command in COMMANDS:
         tree.add_command(_command)
 
 # Processes of the house: they listen for signals themselves and end with their launcher.
-SERVING = {"web", "live", "work", "agent"}
+SERVING = {"web", "live", "work", "agent", "bot"}
 
 
 def main() -> None:

@@ -122,6 +122,8 @@ def children(settings: Settings, facts: Facts) -> list[Child]:
     for number in range(1, settings.workers + 1):
         found.append(_ours(f"work-{number}", environment, "work", edition=edition))
     found.append(_ours("agent", environment, "agent"))
+    if facts.chats:
+        found.append(_ours("bot", environment, "bot", "--uds", str(settings.web_socket), edition=edition))
     live = _ours("live", _environment(now), "live", edition=edition)
     ready = (https_ready if now.tls_certificate else http_ready)(settings.port, host=settings.host)
     found.append(dataclasses.replace(live, ready=ready, ready_seconds=60))

@@ -22,6 +22,7 @@ from hub.live.rules import CONNECTION_SILENCE_SECONDS, PING_SECONDS
 
 LIVE_TOKEN = "keys/live.token"  # noqa: S105 - the name of a file
 SHUTDOWN_SECONDS = 5
+NO_BOT = "no chat bot is running here: no workspace is connected, or the bot is starting; try again"
 
 
 def create(settings: Settings, certificate: ServedCertificate | None = None) -> Starlette:
@@ -34,7 +35,12 @@ def create(settings: Settings, certificate: ServedCertificate | None = None) -> 
         async with app.state.node.running(), _fresh(certificate):
             yield
 
-    routes = [WebSocketRoute("/ws", socket), Mount("/", app=Front(settings.web_socket))]
+    routes = [
+        WebSocketRoute("/ws", socket),
+        # Byte for byte: the platform signed them.
+        Mount("/slack", app=Front(settings.bot_socket, NO_BOT)),
+        Mount("/", app=Front(settings.web_socket)),
+    ]
     app = Starlette(routes=routes, lifespan=lifespan)
     app.state.origins = settings.origins
     return app

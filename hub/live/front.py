@@ -39,10 +39,11 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Front:
-    """An ASGI application that is web, seen through a Unix socket."""
+    """An ASGI application that is web, or the bot, seen through a Unix socket; `absent` is said when nobody listens."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, absent: str = "the hub is starting or stopping; try again") -> None:
         self._path = str(path)
+        self._absent = absent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -54,7 +55,7 @@ class Front:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await asyncio.get_running_loop().sock_connect(link, self._path)
             except (OSError, TimeoutError):
-                return await _problem(send, 503, "unavailable", "the hub is starting or stopping; try again")
+                return await _problem(send, 503, "unavailable", self._absent)
             await _Exchange(link, scope, receive, send).run()
         return None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -14,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from tests.live.conftest import Run
-from tests.live.loopback import Hub, hub
+from tests.live.loopback import Hub, hub, listen_unix, serving
 
 BIG = 8 * 1024 * 1024
 PIECE = b"0123456789abcdef" * 4096
@@ -276,3 +277,41 @@ def test_while_web_is_away_the_answer_says_so_in_the_one_shape(
             assert (answer.status_code, answer.json()["code"]) == (502, "unavailable")
 
     run(scenario)
+
+
+def test_what_a_chat_platform_sends_reaches_the_bot_byte_for_byte(front: Hub, run: Run) -> None:
+    async def scenario() -> None:
+        signed = {"X-Slack-Signature": "v0=abc", "X-Slack-Request-Timestamp": "1700000000"}
+        body = b"payload=%7B%22a%22%3A+1%7D&text=\xff\x00"
+        bot = uvicorn.Server(uvicorn.Config(BotBehind(), log_level="warning", lifespan="off", access_log=False))
+        with listen_unix(front.settings.bot_socket) as listen:
+            async with serving(bot, listen):
+                answer = await ask(front, "POST", "/slack/events?x=%2F", content=body, headers=signed)
+        seen = answer.json()
+        assert (seen["path"], seen["query"], bytes.fromhex(seen["body"])) == ("/slack/events", "x=%2F", body)
+        assert signed.items() <= {name.title(): value for name, value in seen["headers"].items()}.items()
+        front.settings.bot_socket.unlink()
+
+    run(scenario)
+
+
+def test_without_a_bot_chat_platforms_are_told_so(front: Hub, run: Run) -> None:
+    async def scenario() -> None:
+        answer = await ask(front, "POST", "/slack/events", content=b"{}")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert "no chat bot is running here" in answer.json()["detail"]
+
+    run(scenario)
+
+
+class BotBehind:
+    """A bot that shows what reached it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        body = await request.body()
+        shown = {
+            "path": scope["raw_path"].decode(), "query": scope["query_string"].decode(), "body": body.hex(),
+            "headers": dict(request.headers),
+        }  # fmt: skip
+        await JSONResponse(shown)(scope, receive, send)
