@@ -176,12 +176,12 @@ class ChatHub(HubClient):
 
     def claim_card(
         self, epoch: int, *, platform: str, workspace: str, channel: str, thread: str = "", kind: str, object: str,
-        session: str | None = None, person: str | None = None,
+        session: str | None = None, person: str | None = None, state: str = "wanted",
     ) -> Claimed:  # fmt: skip
-        """The row of a thing in a channel, made in state `posting` unless it is there."""
+        """The row of a thing in a channel, made in this state unless it is there."""
         return self.ask(
             "cards/claim", Claimed, epoch=epoch, platform=platform, workspace=workspace, channel=channel,
-            thread=thread, kind=kind, object=object, session=session, person=person,
+            thread=thread, kind=kind, object=object, session=session, person=person, state=state,
         )  # fmt: skip
 
     def change_card(self, epoch: int, card: str, **what: object) -> Card:

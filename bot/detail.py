@@ -19,6 +19,7 @@ from bot.words import counted, percent
 
 _RANK = {"ids": 0, "names": 1, "full": 2}
 # A page addressed by an opaque id says nothing of what it shows.
+_ROOM = re.compile(r"/s/[^/]+/[^/]+")
 _OPAQUE = re.compile(r"/(?:[a-z]+/)?[a-z]{2,6}_[0-9a-z]{26}")
 
 _KEPT = "Done. What it says stays at the hub: this session sends no more than {what} to this chat."
@@ -46,7 +47,7 @@ def reduced(reply: Reply, detail: Detail) -> Reply:
         fields=tuple(field for field in reply.fields if field.is_name) if is_named else (),
         body=_WITHHELD if reply.secret is not None else "",
         table=None if reply.table is None else _table(reply.table, is_named),
-        next=tuple(_next(one) for one in reply.next if one.ident),
+        next=tuple(_next(one) for one in reply.next if one.ident or _may_link(one, is_named)),
         url=reply.url if is_named or is_opaque(reply.url) else "",
         secret=None,
         live=_live(reply.live),
@@ -91,7 +92,13 @@ def _table(table: Table, is_named: bool) -> Table | None:
 
 
 def _next(one: Next) -> Next:
-    return Next(one.label, one.ident, is_dangerous=one.is_dangerous, ident=one.ident)
+    url = "" if one.ident else one.url
+    return Next(one.label, one.ident, url=url, is_dangerous=one.is_dangerous, ident=one.ident)
+
+
+def _may_link(one: Next, is_named: bool) -> bool:
+    """A page that is a session's room says its name and no more."""
+    return bool(one.url) and ((is_named and bool(_ROOM.fullmatch(urlsplit(one.url).path))) or is_opaque(one.url))
 
 
 def _live(live: Live | None) -> Live | None:

@@ -253,7 +253,9 @@ class Job(View, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     exit_code: int | None = None
     progress: Progress | None = None
+    workflow: str | None = None
     step: str | None = None
+    session: str = ""
     outputs: tuple[Output, ...] = ()
     asked: Usage = Usage()
     used: Usage = Usage()
@@ -519,3 +521,23 @@ class Lineage(View, frozen=True, kw_only=True):
 class Artifacts(View, frozen=True, kw_only=True):
     artifacts: tuple[Artifact, ...] = ()
     cursor: str | None = None
+
+
+class DeviceCode(View, frozen=True, kw_only=True):
+    """A login that waits to be confirmed in a browser."""
+
+    device_code: str
+    user_code: str
+    url: str
+    expires: str = ""
+    interval: int = 3
+
+
+class DeviceToken(View, frozen=True, kw_only=True):
+    """The token of a confirmed login; nothing yet while it waits."""
+
+    state: str = "waiting"
+    interval: int = 3
+    token: str | None = None
+    secret: str | None = None
+    expires: str | None = None

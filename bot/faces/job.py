@@ -8,7 +8,7 @@ from bot.door import Door
 from bot.faces.who import by_at
 from bot.hub_views import Job, Usage
 
-_STATES = {
+STATES = {
     "WAITING": State("Waiting", "○", "wait"),
     "QUEUED": State("Queued", "○", "wait"),
     "HELD": State("Held", "‖", "wait"),
@@ -72,7 +72,7 @@ def job_row(one: Job, door: Door) -> Row:
 
 
 def _state(one: Job) -> State:
-    return _STATES.get(one.state, State(one.state.capitalize().replace("_", " "), "·"))
+    return STATES.get(one.state, State(one.state.capitalize().replace("_", " "), "·"))
 
 
 def _job_ident(one: Job) -> str:

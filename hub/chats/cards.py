@@ -1,6 +1,8 @@
 """The rows of cards: claimed before they are posted, fenced by the follower's epoch, kept so that they can be deleted.
 
 A row in state `posting` is a promise, not a fact: whoever finds one that is not theirs looks for the message first.
+`wanted` is a card that nobody has begun to post, `held` one that is posted only when its object ends or needs a person,
+`digest` one that is told with others.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from hub.core.database import Tx
 from hub.core.errors import NotFound
 from hub.core.ids import new_id
 
-State = Literal["posting", "posted", "lost", "forgetting", "forgotten"]
+State = Literal["wanted", "held", "digest", "posting", "posted", "lost", "forgetting", "forgotten"]
 ReplyState = Literal["", "posting", "posted", "lost"]
 
 
@@ -45,7 +47,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A follower is about to post a card."""
+    """A follower found that a thing is to be shown in a channel."""
 
     epoch: int
     platform: str
@@ -56,6 +58,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     object: str
     session: str | None = None
     person: str | None = None
+    state: Literal["wanted", "held", "digest"] = "wanted"
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +88,7 @@ def claim(tx: Tx, wanted: Claim, now: dt.datetime) -> Claimed:
     values = msgspec.structs.asdict(wanted)
     del values["epoch"]
     card_id = new_id("crd")
-    made = tx.insert_new(chat_cards, id=card_id, state="posting", posting_at=now, **values)
+    made = tx.insert_new(chat_cards, id=card_id, posting_at=now, **values)
     row = tx.execute(
         sa.select(chat_cards).where(
             chat_cards.c.platform == wanted.platform,

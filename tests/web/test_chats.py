@@ -217,7 +217,7 @@ def test_a_card_is_claimed_once_and_its_row_keeps_what_became_of_it(hub: ChatHub
     place = {"platform": "slack", "workspace": "T1", "channel": "C1"}
     made = hub.claim_card(epoch, **place, kind="job", object="job_1", session="ses_1", person="per_1")
     again = hub.claim_card(epoch, **place, kind="job", object="job_1")
-    assert (made.made, again.made, again.card.id, again.card.state) == (True, False, made.card.id, "posting")
+    assert (made.made, again.made, again.card.id, again.card.state) == (True, False, made.card.id, "wanted")
     hub.change_card(epoch, made.card.id, state="posted", message="17.5", shown="abc")
     (open_card,) = hub.unsettled_cards()
     assert (open_card.state, open_card.message, open_card.shown) == ("posted", "17.5", "abc")
