@@ -101,6 +101,28 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_chat_seen_at"), ["at"], unique=False)
 
     op.create_table(
+        "device_codes",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("user_digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("host", sa.String(length=100), nullable=False),
+        sa.Column("address", sa.String(length=60), nullable=False),
+        sa.Column("at", hub.core.database.Instant(), nullable=False),
+        sa.Column("expires_at", hub.core.database.Instant(), nullable=False),
+        sa.Column("interval", sa.Integer(), nullable=False),
+        sa.Column("poll_after", hub.core.database.Instant(), nullable=False),
+        sa.Column("answered_at", hub.core.database.Instant(), nullable=True),
+        sa.Column("refused", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("token", sa.String(length=40), nullable=True),
+        sa.Column("taken_at", hub.core.database.Instant(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_device_codes")),
+        sa.UniqueConstraint("digest", name=op.f("uq_device_codes_digest")),
+        sa.UniqueConstraint("user_digest", name=op.f("uq_device_codes_user_digest")),
+    )
+    with op.batch_alter_table("device_codes", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_device_codes_expires_at"), ["expires_at"], unique=False)
+
+    op.create_table(
         "guesses",
         sa.Column("subject", sa.String(length=80), nullable=False),
         sa.Column("began_at", hub.core.database.Instant(), nullable=False),
