@@ -27,6 +27,7 @@ class MeView(msgspec.Struct, frozen=True):
     name: str
     hub_role: str
     scopes: tuple[str, ...] | None
+    public_url_is_loopback: bool = False  # links to this hub open on its own machine only
 
 
 class TokenRow(msgspec.Struct, frozen=True):
@@ -44,7 +45,7 @@ def me(scope: Scope) -> MeView:
     """The actor themselves."""
     actor = scope.actor
     scopes = None if actor.scopes is None else tuple(sorted(actor.scopes))
-    return MeView(actor.id, actor.kind, actor.handle, actor.name, actor.hub_role, scopes)
+    return MeView(actor.id, actor.kind, actor.handle, actor.name, actor.hub_role, scopes, scope.settings.is_loopback)
 
 
 def people(scope: Scope, ids: set[str]) -> dict[str, PersonView]:

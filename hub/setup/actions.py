@@ -70,7 +70,8 @@ def change_public_url(act: ChangePublicUrl, ctx: Context) -> StepChanged:
             path="$.params.public_url.tls_key" if chain else "$.params.public_url.tls_certificate",
         )
     if chain:
-        if not url.startswith("https://"):
+        served = url or ctx.house.given_settings.public_url  # what the environment sets is not sent along
+        if not served.startswith("https://"):
             raise InvalidInput(
                 "a certificate needs an address that begins with https://", code="bad_url",
                 path="$.params.public_url.url",
@@ -78,7 +79,7 @@ def change_public_url(act: ChangePublicUrl, ctx: Context) -> StepChanged:
         for name in (chain, key):
             if not Path(name).is_absolute():
                 raise InvalidInput(f"{name[:200]!r} does not begin with /", code="bad_certificate_path")
-        tls.checked(Path(chain), Path(key), tls.host_as_named(urlsplit(url).hostname or ""), ctx.now)
+        tls.checked(Path(chain), Path(key), tls.host_as_named(urlsplit(served).hostname or ""), ctx.now)
     return _store(ctx, "public_url", public_url=url, tls_certificate=chain, tls_key=key)
 
 
@@ -277,7 +278,7 @@ def _begin(ctx: Context, code: str | None) -> None:
 def _store(ctx: Context, step: StepName, **values: str) -> StepChanged:
     """Keep settings, unless they are given from outside: those could be stored, but never counted."""
     given = ctx.house.given_settings
-    fixed = sorted(name for name, value in values.items() if given.is_given(name) and value != getattr(given, name))
+    fixed = sorted(n for n, value in values.items() if given.is_given(n) and value not in {"", getattr(given, n)})
     if fixed:
         names = ", ".join(f"COLLEGIUM_{name.upper()}" for name in fixed)
         raise Conflict(

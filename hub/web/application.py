@@ -86,6 +86,7 @@ def create(house: House) -> Starlette:
         Route("/do", endpoints.do, methods=["POST"]),
         *signing_in.ROUTES,
         Route("/signin/{token}", endpoints.spends("sign_in"), methods=["POST"]),
+        Route("/setup/{token}", endpoints.spends("sign_in", "/setup"), methods=["POST"]),
         Route("/l/{token}", link_door.open_link, methods=["POST"]),
         Route("/invitation/{token}", endpoints.spends("invitation_accept"), methods=["POST"]),
         *(Route(p.path, endpoints.page(p.show, anonymous=p.anonymous), methods=["GET"]) for p in routes.PAGES),

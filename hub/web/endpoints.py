@@ -20,9 +20,11 @@ from hub.core import actions, limits
 from hub.core.context import Actor
 from hub.core.errors import HubError, InvalidInput, NotAllowed, NotFound, NotSignedIn, TooLarge
 from hub.core.house import House
+from hub.setup.instance import instance
 from hub.web import cookies
 from hub.web.identity import identify, is_anyone
 from hub.web.metrics import ACTIONS
+from hub.web.onward import local
 from hub.web.pages import shown_once
 
 # Where somebody can go who must set up a second factor first; actions are held back by their scopes.
@@ -185,7 +187,7 @@ async def do(request: Request) -> Response:
     return onward(request, answer.result, target)
 
 
-def spends(tag: str) -> Endpoint:
+def spends(tag: str, next_path: str = "") -> Endpoint:
     """POST /signin/{token} and its like: the button of a landing page, which uses the secret in its address."""
 
     async def endpoint(request: Request) -> Response:
@@ -195,7 +197,7 @@ def spends(tag: str) -> Endpoint:
             raise NotSignedIn("sign in first", hint="the invitation's own page shows how, and how to make an account")
         action = actions.from_form({"action": tag, "secret": str(request.path_params["token"])})
         answer = await perform_as(house_of(request), action, actor, None)
-        return onward(request, answer.result, "/s/{name}" if tag == "invitation_accept" else "")
+        return onward(request, answer.result, "/s/{name}" if tag == "invitation_accept" else next_path)
 
     return endpoint
 
@@ -219,8 +221,7 @@ def local_path(onward: str, result: dict[str, Any] | None = None) -> str:
     for name, value in (result or {}).items():
         if isinstance(value, str | int):
             onward = onward.replace("{" + name + "}", quote(str(value), safe="/" if name == "name" else ""))
-    safe = onward.startswith("/") and not onward.startswith(("//", "/\\")) and onward.isprintable()
-    return onward if safe and "\\" not in onward else "/"
+    return local(onward)
 
 
 def _envelope(pairs: list[tuple[str, str]]) -> dict[str, Any]:
@@ -259,8 +260,8 @@ def _numbered(value: Any) -> Any:
 
 
 async def healthz(request: Request) -> Response:
-    """Alive: this process answers."""
-    return JSONResponse({"ok": True})
+    """Alive: this process answers, and says which hub it belongs to."""
+    return JSONResponse({"ok": True, "instance": instance(house_of(request))})
 
 
 async def readyz(request: Request) -> Response:

@@ -30,6 +30,7 @@ from hub.people import views as people
 from hub.rooms import views as rooms
 from hub.sessions import explaining, invitations, reach
 from hub.sessions import views as sessions
+from hub.setup import views as setup_views
 from hub.web.pages import artifact as artifact_page
 from hub.web.pages import chat_identities as chat_identities_page
 from hub.web.pages import device as device_page
@@ -45,6 +46,7 @@ from hub.web.pages import notebook as notebook_page
 from hub.web.pages import people as people_page
 from hub.web.pages import security as security_page
 from hub.web.pages import session as session_page
+from hub.web.pages import setup as setup_page
 from hub.web.pages import signin as signin_page
 from hub.web.pages import verified_email as verified_email_page
 from hub.web.pages import who as who_page
@@ -142,6 +144,7 @@ VIEWS: list[View] = [
     View("/api/chats/notify", lambda s, q: channels.my_notify(s), "When chats mention you"),
     View("/api/me/invitations", lambda s, q: invitations.mine(s), "Invitations to addresses you proved to own"),
     View("/api/me/email", lambda s, q: verified_email.mine(s), "Your e-mail addresses"),
+    View("/api/setup", lambda s, q: setup_views.setup(s), "How setting this hub up stands, for operators"),
     View("/api/keys", lambda s, q: keys.mine(s), "Your signing keys"),
     View("/api/signing-windows", lambda s, q: windows.mine(s), "Your open signing windows"),
     View("/api/verify", verification, "Recompute the whole ledger"),
@@ -260,6 +263,8 @@ PAGES: list[PageRoute] = [
     PageRoute("/jobs/{ref:path}", job_page.show),
     PageRoute("/entries/{ref:path}", entry_page.show),
     PageRoute("/artifacts/{ref:path}", artifact_page.show),
+    PageRoute("/setup", setup_page.show),
+    PageRoute("/setup/{token}", setup_page.landing, anonymous=True),
     PageRoute("/signin", signin_page.form, anonymous=True),
     PageRoute("/signin/second", signin_page.second, anonymous=True),
     PageRoute("/signin/{token}", signin_page.show, anonymous=True),

@@ -67,6 +67,7 @@ class World(msgspec.Struct):
     house: House
     ana: Actor
     ben: Actor
+    olga: Actor  # who operates the hub
     session: str
     name: str
     running: str
@@ -143,9 +144,21 @@ def make(house: House, clock: FrozenClock, perform: Perform, ana: Actor, ben: Ac
         previews.make(house, version)
     number_all(house, "test")
     return World(
-        house, ana, ben, session, "ana/hcl-band", running, failed, succeeded, queued, signed, unsigned, figure, photo,
+        house, ana, ben, _operator(house), session, "ana/hcl-band", running, failed, succeeded, queued, signed,
+        unsigned, figure, photo,
         table, text, blob, link, guarded,
     )  # fmt: skip
+
+
+def _operator(house: House) -> Actor:
+    def work(tx: Any) -> str:
+        return accounts.make(tx, handle="olga", name="Olga", hub_role="operator", now=house.clock.now())
+
+    person = house.db.write(work)
+    with house.db.read() as conn:
+        actor = accounts.actor_of(conn, person)
+    assert actor is not None
+    return actor
 
 
 def sign_in(house: House, person: Actor) -> str:
