@@ -131,7 +131,9 @@ def test_without_a_passphrase_a_recovery_key_is_made_and_opens_however_it_is_typ
     assert made.recovery_key not in (lived_in.settings.data / "backups" / "newest.json").read_text()
 
 
-@pytest.mark.parametrize("secret", ["another passphrase", sealed.new_recovery_key(), ""])
+@pytest.mark.parametrize(
+    "secret", ["another passphrase", sealed.new_recovery_key(), ""], ids=["a passphrase", "a recovery key", "nothing"]
+)
 def test_a_wrong_passphrase_is_told_and_nothing_is_made(lived_in: House, tmp_path: Path, secret: str) -> None:
     made = backup.write(lived_in, tmp_path / "safe", passphrase=PASSPHRASE)
     with pytest.raises(InvalidInput, match="passphrase does not open"):
