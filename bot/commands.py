@@ -18,6 +18,7 @@ from bot.verbs.artifact import artifact
 from bot.verbs.check import verify
 from bot.verbs.export import export
 from bot.verbs.job import job
+from bot.verbs.login import login, logout
 from bot.verbs.note import note
 from bot.verbs.person import key, link, whoami, window
 from bot.verbs.session import room, use
@@ -26,6 +27,7 @@ from bot.verbs.share import share
 
 COMMANDS: tuple[click.Command, ...] = (
     job, note, artifact, share, session, use, room, link, whoami, key, window, verify, who, explain, export,
+    login, logout,
 )  # fmt: skip
 
 

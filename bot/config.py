@@ -2,7 +2,7 @@
 
 The first that says something counts: the option, the environment, then the data folder of an embedded hub
 (`COLLEGIUM_DATA`, else `.data` in this folder or one above it), where `collegium up` leaves `hub.json` and
-`operator.token`.
+`operator.token`, then the hub last logged in to. A hub that `collegium login` knows is spoken to with its own token.
 """
 
 import os
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bot import logins
 from bot.problems import INVALID, UNAVAILABLE, Problem, usage
 
 
@@ -23,6 +24,7 @@ class Address(msgspec.Struct, frozen=True):
     pid: int | None = None
     data: Path | None = None
     warning: str = ""
+    is_login: bool = False  # whether the token is one that `collegium login` keeps
 
 
 class _Running(msgspec.Struct, frozen=True):
@@ -31,9 +33,10 @@ class _Running(msgspec.Struct, frozen=True):
 
 
 class Remembered(msgspec.Struct):
-    """What the small file keeps: the session in use at each hub."""
+    """What the small file keeps: the session in use at each hub, and the hub last logged in to."""
 
     sessions: dict[str, str] = {}
+    hub: str = ""
 
 
 def find_hub(environ: Mapping[str, str], here: Path, *, hub: str = "", token_file: str = "") -> Address:
@@ -44,16 +47,29 @@ def find_hub(environ: Mapping[str, str], here: Path, *, hub: str = "", token_fil
     running = _running(data) if data else None
     if not url:
         if running is None or data is None:
-            raise _no_hub(environ, here)
+            url = "" if environ.get("COLLEGIUM_DATA") else _remembered(environ).hub
+            if not url:
+                raise _no_hub(environ, here)
+            return _elsewhere(environ, url, token)
         return Address(running.url.rstrip("/"), token or _operator_token(data), running.pid, data)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise usage(f"“{url}” is not the address of a hub.", hint="An address looks like https://hub.example.edu")
     if not token and data is not None and running is not None and running.url.rstrip("/") == url:
         return Address(url, _operator_token(data), running.pid, data)
-    is_open = parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
-    warning = f"The token goes to {parts.hostname} unencrypted; use https." if token and is_open else ""
-    return Address(url, token, warning=warning)
+    return _elsewhere(environ, url, token)
+
+
+def _elsewhere(environ: Mapping[str, str], url: str, token: str) -> Address:
+    """A hub that is no embedded one here, with the token that was given, else the one its login left."""
+    kept = "" if token else logins.recall(folder(environ), url)
+    warning = logins.open_warning(url) if token or kept else ""
+    return Address(url, token or kept, warning=warning, is_login=bool(kept))
+
+
+def named_hub(environ: Mapping[str, str], hub: str) -> str:
+    """The hub elsewhere that is meant: by option, by environment, or the one last logged in to."""
+    return hub or environ.get("COLLEGIUM_HUB", "") or _remembered(environ).hub
 
 
 def _no_hub(environ: Mapping[str, str], here: Path) -> Problem:
@@ -94,6 +110,25 @@ def remember_session(environ: Mapping[str, str], url: str, session: str | None) 
         known.sessions.pop(url, None)
     else:
         known.sessions[url] = session
+    return _write(environ, known)
+
+
+def remember_hub(environ: Mapping[str, str], url: str) -> Path:
+    """From now on this hub is meant where no other is."""
+    known = _remembered(environ)
+    known.hub = url
+    return _write(environ, known)
+
+
+def forget_hub(environ: Mapping[str, str], url: str) -> None:
+    """This hub is not meant any more where none is named; the session in use there is kept."""
+    known = _remembered(environ)
+    if known.hub == url:
+        known.hub = ""
+        _write(environ, known)
+
+
+def _write(environ: Mapping[str, str], known: Remembered) -> Path:
     place = config_file(environ)
     place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = place.with_name(f"{place.name}.{os.getpid()}")
@@ -103,8 +138,13 @@ def remember_session(environ: Mapping[str, str], url: str, session: str | None) 
     return place
 
 
+def folder(environ: Mapping[str, str]) -> Path:
+    """Where what is kept for this person lies."""
+    return _xdg(environ, "XDG_CONFIG_HOME", ".config") / "collegium"
+
+
 def config_file(environ: Mapping[str, str]) -> Path:
-    return _xdg(environ, "XDG_CONFIG_HOME", ".config") / "collegium" / "config.json"
+    return folder(environ) / "config.json"
 
 
 def uploads_file(environ: Mapping[str, str]) -> Path:
@@ -146,7 +186,7 @@ def _data_folder(environ: Mapping[str, str], here: Path) -> Path | None:
     named = environ.get("COLLEGIUM_DATA")
     if named:
         return here / named
-    return next((folder / ".data" for folder in (here, *here.parents) if _is_ours(folder / ".data" / "hub.json")), None)
+    return next((at / ".data" for at in (here, *here.parents) if _is_ours(at / ".data" / "hub.json")), None)
 
 
 def _is_ours(place: Path) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 from bot.hub_client import HubClient
 from bot.hub_views import Me
 from bot.problems import INVALID, NOT_FOUND, Problem, usage
+from bot.shell import Shell
 from bot.text import lines_joined
 from bot.uploads import NoUploads, Uploads
 
@@ -59,6 +60,7 @@ class Door:
         origin: str = "",
         place: Place | None = None,
         has_folder: bool = False,
+        shell: Shell | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._connect = connect
@@ -72,7 +74,15 @@ class Door:
         self.origin = origin
         self.place = place
         self.has_folder = has_folder  # whether files can be put where the person is
+        self.shell = shell  # at a shell's door only
         self.now = now
+
+    @property
+    def the_shell(self) -> Shell:
+        """The shell, for verbs that exist only there. Raises Problem at every other door."""
+        if self.shell is None:
+            raise usage("This is done in a shell, not here.")
+        return self.shell
 
     @cached_property
     def hub(self) -> HubClient:

@@ -53,14 +53,28 @@ def _help_option() -> click.Option:
 
 class Verb(click.Command):
     """Something that can be done; returns a Reply. `fields` names its options by the action's fields they fill;
-    `section` is the heading under which it is listed."""
+    `section` is the heading under which it is listed; `in_shell_only` says that no chat offers it."""
 
     def __init__(
-        self, *args: Any, fields: Mapping[str, str] | None = None, section: str = COMMANDS, **kwargs: Any
+        self,
+        *args: Any,
+        fields: Mapping[str, str] | None = None,
+        section: str = COMMANDS,
+        in_shell_only: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.in_shell_only = in_shell_only
         self.section = section
         self.fields = {"session_id": "--session", **(fields or {})}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if self.in_shell_only and _is_chat(ctx):
+            raise usage(
+                f"“{ctx.info_name}” is a command of the shell; here it would do nothing.",
+                hint=f"On your own machine: collegium {ctx.info_name}. Here you are known by your chat account.",
+            )
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -70,6 +84,11 @@ class Verb(click.Command):
 
     def get_help_option(self, ctx: click.Context) -> click.Option:
         return _help_option()
+
+
+def _is_chat(ctx: click.Context) -> bool:
+    """Whether the words came by a door that is not the shell's."""
+    return isinstance(ctx.obj, Door) and ctx.obj.shell is None
 
 
 class Noun(click.Group):
@@ -82,7 +101,12 @@ class Noun(click.Group):
         return _help_option()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name, command in self.commands.items() if not command.hidden]
+        hides = _is_chat(ctx)
+        return [
+            name
+            for name, command in self.commands.items()
+            if not command.hidden and not (hides and getattr(command, "in_shell_only", False))
+        ]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

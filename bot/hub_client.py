@@ -76,6 +76,7 @@ class HubClient:
             headers["Collegium-Act-As"] = act_as
         self.url = url.rstrip("/")
         self.pause = pause
+        self.was_logged_in = False  # whether the token is one that `collegium login` keeps
         self._for: dict[str, str] = {}
         self._ends_at: float | None = None
         self._http = httpx.Client(
@@ -113,6 +114,15 @@ class HubClient:
         headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         response = self._insist("POST", "/api/actions", content=body, headers=headers)
         return decoded(decoded(response.content, Answer).result, answer)
+
+    def begin_login(self, host: str) -> views.DeviceCode:
+        """Ask for a code that somebody confirms in a browser."""
+        return decoded(self.send("POST", "/api/device", json={"host": host}).content, views.DeviceCode)
+
+    def poll_login(self, device_code: str) -> views.DeviceToken:
+        """Whether the code was confirmed; the token comes once."""
+        answer = self.send("POST", "/api/device/token", json={"device_code": device_code})
+        return decoded(answer.content, views.DeviceToken)
 
     # What people read.
 
@@ -304,8 +314,10 @@ class HubClient:
 
     def _refusal(self, status: int, body: bytes, content_type: str) -> Problem:
         problem = from_response(status, body, content_type)
-        if problem.exit_code == NOT_SIGNED_IN and not problem.hint:
-            problem.hint = "Give a token: --token-file, COLLEGIUM_TOKEN_FILE or COLLEGIUM_TOKEN."
+        if problem.exit_code == NOT_SIGNED_IN and self.was_logged_in:
+            problem.hint = f"Log in again: collegium login {self.url}"
+        elif problem.exit_code == NOT_SIGNED_IN and not problem.hint:
+            problem.hint = f"Log in: collegium login {self.url}; or give a token: --token-file, COLLEGIUM_TOKEN_FILE."
         return problem
 
 

@@ -540,4 +540,4 @@ class DeviceToken(View, frozen=True, kw_only=True):
     interval: int = 3
     token: str | None = None
     secret: str | None = None
-    expires: str | None = None
+    expires: datetime | None = None

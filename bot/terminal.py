@@ -8,6 +8,7 @@ to standard output, problems and progress to standard error, so that a pipe carr
 import copy
 import os
 import sys
+import time
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -26,6 +27,7 @@ from bot.grammar import carry_out
 from bot.hub_client import HubClient, Unreachable
 from bot.problems import INTERRUPTED, Problem, usage
 from bot.screen import Screen, Wishes
+from bot.shell import Shell
 from bot.terminal_files import UploadLine
 from bot.terminal_live import carry, ended_job
 from bot.uploads import LocalUploads
@@ -129,13 +131,23 @@ def _door(
                 hint=f"Start it: collegium up --data {address.data}",
                 status=503,
             )
-        return HubClient(address.url, address.token, transport=transport)
+        client = HubClient(address.url, address.token, transport=transport)
+        client.was_logged_in = address.is_login
+        return client
 
     def remember(session: str | None) -> str:
         return str(config.remember_session(environ, door.hub.url, session))
 
+    shell = Shell(
+        environ=environ,
+        hub_named=lambda: config.named_hub(environ, wishes.hub),
+        connect=lambda url, token: HubClient(url, token, transport=transport),
+        say=screen.aside,
+        pause=time.sleep,
+    )
     door = Door(
         connect,
+        shell=shell,
         uploads=LocalUploads(here, config.uploads_file(environ), UploadLine(screen).report),
         session=lambda: config.recall_session(environ, door.hub.url),
         remember=remember,

@@ -175,21 +175,24 @@ def create_token(act: CreateToken, ctx: Context) -> TokenView:
 
 
 class RevokeToken(Action, frozen=True, tag="token_revoke"):
-    """Revoke one of your API tokens; it stops working at once, everywhere."""
+    """Revoke one of your API tokens (without a name, the one you came by); it stops working at once, everywhere."""
 
-    token: Annotated[str, Meta(max_length=64)]
+    token: Annotated[str, Meta(max_length=64)] | None = None
 
 
 @handles(RevokeToken, needs="token:revoke")
 def revoke_token(act: RevokeToken, ctx: Context) -> Ended:
     """Another's token is as unknown as none."""
     ctx.access.hub("token:revoke")
+    token = act.token or ctx.actor.token_id
+    if token is None:
+        raise InvalidInput("you did not come by a token; name the one to revoke", path="$.params.token")
     changed = ctx.execute(
         sa.update(tokens)
-        .where(tokens.c.id == act.token, tokens.c.person == ctx.actor.id, tokens.c.revoked_at.is_(None))
+        .where(tokens.c.id == token, tokens.c.person == ctx.actor.id, tokens.c.revoked_at.is_(None))
         .values(revoked_at=ctx.now)
     )
     if changed.rowcount != 1:
-        raise NotFound(f"you have no token {act.token[:60]!r} that could be revoked", code="token_not_found")
-    ctx.about("token", act.token, person=ctx.actor.id)
-    return Ended(act.token)
+        raise NotFound(f"you have no token {token[:60]!r} that could be revoked", code="token_not_found")
+    ctx.about("token", token, person=ctx.actor.id)
+    return Ended(token)
