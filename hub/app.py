@@ -106,7 +106,7 @@ def serve_web(settings: Settings, *, uds: Path | None = None, host: str | None =
         server_header=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=5,
-        forwarded_allow_ips="*" if uds is not None else "127.0.0.1",
+        forwarded_allow_ips="*" if uds is not None else settings.trusted_proxies,
     )
 
 

@@ -86,6 +86,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     tls_key: Annotated[str, Doc("PEM file of the certificate's key.")] = ""
     backup_to: Annotated[str, Doc("Folder that `collegium backup` writes to when none is named.")] = ""
+    web_url: Annotated[
+        str, Doc("Where live reaches web when they share no machine; empty: over a Unix socket under DATA.")
+    ] = ""
+    trusted_proxies: Annotated[
+        str, Doc("Addresses, with commas, whose X-Forwarded-For web believes; `*` where only the proxy reaches it.")
+    ] = "127.0.0.1"
     web_processes: Annotated[int, Doc("How many web processes are run.")] = 1
     workers: Annotated[int, Doc("How many RQ workers `up` starts.")] = 2
     owner: Annotated[str, Doc("Handle of the person made at first start of an embedded hub.")] = ""

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Mount, WebSocketRoute
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from hub.core.settings import Settings
 from hub.live.certificate import ServedCertificate
@@ -30,16 +32,16 @@ def create(settings: Settings, certificate: ServedCertificate | None = None) -> 
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        record = Record.over_socket(str(settings.web_socket), _token(settings), settings.origin)
-        app.state.node = Node(record, settings.redis)
+        app.state.node = Node(_record(settings), settings.redis)
         async with app.state.node.running(), _fresh(certificate):
             yield
 
-    routes = [
+    routes: list[BaseRoute] = [
         WebSocketRoute("/ws", socket),
         # Byte for byte: the platform signed them.
         Mount("/slack", app=Front(settings.bot_socket, NO_BOT)),
-        Mount("/", app=Front(settings.web_socket)),
+        # With web elsewhere a proxy in front tells the two apart, and no front door is needed here.
+        Route("/healthz", _healthz) if settings.web_url else Mount("/", app=Front(settings.web_socket)),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
     app.state.origins = settings.origins
@@ -94,6 +96,16 @@ async def _fresh(certificate: ServedCertificate | None) -> AsyncIterator[None]:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+
+
+def _record(settings: Settings) -> Record:
+    if settings.web_url:
+        return Record.over_http(settings.web_url, _token(settings), settings.origin)
+    return Record.over_socket(str(settings.web_socket), _token(settings), settings.origin)
+
+
+async def _healthz(_request: Request) -> PlainTextResponse:
+    return PlainTextResponse("ok\n")
 
 
 def _token(settings: Settings) -> str:
