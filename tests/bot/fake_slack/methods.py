@@ -265,6 +265,8 @@ def _channel(state: State, params: Params, must_join: bool = False) -> dict[str,
         ident = conversations_open(state, {"users": ident}, "")["channel"]["id"]
     if ident.startswith("#"):  # a name stands for its channel, too
         ident = next((key for key, each in state.channels.items() if each.get("name") == ident[1:]), ident)
+    if ident.startswith("#"):  # ... and a channel's name
+        ident = next((one["id"] for one in state.channels.values() if one["name"] == ident[1:]), ident)
     channel = state.channels.get(ident)
     if channel is None:
         raise Refused("channel_not_found")
