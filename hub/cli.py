@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 import msgspec
@@ -24,7 +24,7 @@ from bot.cards import Reply, Row, Table
 from bot.commands import COMMANDS
 from bot.door import Door
 from bot.faces.ledger import ledger_card
-from bot.grammar import Noun, Verb, session_option
+from bot.grammar import KeyValue, Noun, Verb, session_option
 from bot.hub_views import LedgerVerification
 from bot.problems import UNAVAILABLE, Problem, exit_code_of
 from hub import extras
@@ -85,26 +85,38 @@ def settings_for(data: Path | None = None, **overrides: Any) -> Settings:
 @operates(
     "up",
     data_option,
-    click.option("--port", type=click.IntRange(0, 65535), help="Port on loopback; 0 takes any that is free."),
+    click.option("--host", help="Address to listen on; 127.0.0.1 (this machine alone) unless it is set."),
+    click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes any that is free."),
     click.option("--demo", is_flag=True, help="Carry out the bundled analysis from submission to signed result."),
     click.option("--verbose", is_flag=True, help="Show what the processes write, not only their log files."),
 )
-def up(data: Path | None, port: int | None, demo: bool, verbose: bool) -> Reply | None:
+def up(data: Path | None, host: str | None, port: int | None, demo: bool, verbose: bool) -> Reply | None:
     """Run a whole hub here: everything on loopback, all data in one folder.
 
     It stays until Ctrl-C. Scripts wait for /readyz and use the token in DATA/operator.token.
     """
     from hub import up as processes
 
-    settings = settings_for(data, port=port)
+    settings = settings_for(data, host=host, port=port)
 
     async def when_ready(running: Settings) -> None:
         _say(f"Collegium is up at {running.origin}, its data in {running.data.absolute()}. Ctrl-C stops it.")
+        if told := await asyncio.to_thread(_first_words, settings):
+            _say(told)
         if demo:
             await _in_daemon(_demonstrate, running)
 
     code = processes.up(settings, when_ready=when_ready, console=sys.stderr if verbose else None)
     return Reply(exit_code=code)
+
+
+def _first_words(settings: Settings) -> str:
+    """The way to the set-up of a hub that nobody has begun to set up: a link that works once, for its owner."""
+    from hub import setting_up
+
+    if (link := setting_up.first_link(settings)) is None:
+        return ""
+    return f"Set it up at {link} (works once, for 15 minutes), or with: collegium setup"
 
 
 async def _in_daemon(work: Callable[[Settings], None], settings: Settings) -> None:
@@ -297,6 +309,53 @@ def step_up(data: Path | None) -> Reply:
         return Reply(sentence=proof_of_presence(house))
     finally:
         house.close()
+
+
+@operates(
+    "setup",
+    click.option("--step", metavar="NAME", help="One step: public_url, owner, slack, mail or backup."),
+    click.option("--set", "given", type=KeyValue(), multiple=True, help="A field of the step; others stay."),
+    click.option(
+        "--secret",
+        "secrets",
+        type=KeyValue(),
+        metavar="KEY=FILE",
+        multiple=True,
+        help="A field from a file; - is standard input.",
+    ),
+    click.option("--test", "is_test", is_flag=True, help="Test the step with what is stored."),
+    click.option("--skip", "is_skip", is_flag=True, help="Leave the step out."),
+    data_option,
+)
+def set_up(
+    step: str | None,
+    given: tuple[tuple[str, str], ...],
+    secrets: tuple[tuple[str, str], ...],
+    is_test: bool,
+    is_skip: bool,
+    data: Path | None,
+) -> Reply:
+    """Set the hub up: its public address, its owner, Slack, mail, the backup place; each step is tested.
+
+    On a terminal it asks. Without one, name a step and its fields; without a step it says how the set-up stands.
+    """
+    from hub import setting_up
+
+    settings = settings_for(data)
+    if step is None and (given or secrets or is_test or is_skip):
+        raise InvalidInput("name the step with --step", hint="steps: public_url, owner, slack, mail, backup")
+    if is_test + is_skip + bool(given or secrets) > 1:
+        raise InvalidInput("--set, --test and --skip are three commands")
+    if step is not None and (given or secrets or is_test or is_skip):
+        opened = {key: setting_up.secret_from(source) for key, source in secrets}
+        what: Literal["test", "skip", "change"] = "test" if is_test else "skip" if is_skip else "change"
+        return setting_up.one(settings, step, dict(given), opened, what)
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        return setting_up.asked(settings, step, _say)
+    if step is not None:
+        fields = ", ".join(field.key for field in setting_up.FIELDS.get(step, ()))
+        raise InvalidInput("there is no terminal to ask at", hint=f"name fields with --set: {fields}")
+    return setting_up.told(settings)
 
 
 @operates("settings", data_option)

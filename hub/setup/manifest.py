@@ -23,7 +23,7 @@ def text() -> str:
 
 def filled(manifest: str, origin: str, *, by_socket: bool) -> str:
     """The manifest for this hub. Where Slack cannot reach the hub, the hub calls Slack (Socket Mode)."""
-    lines = [line for line in _ADDRESS.sub(origin, manifest).splitlines() if not line.lstrip().startswith("#")]
+    lines = [line for line in _ADDRESS.sub(origin, manifest.replace("__URL__", origin)).splitlines() if not line.lstrip().startswith("#")]
     if by_socket:
         lines = [line for line in lines if not _URL_LINE.match(line)]
     mode = "true" if by_socket else "false"

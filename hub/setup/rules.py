@@ -62,6 +62,11 @@ STORED: frozenset[str] = frozenset(name for step in STEPS for name in step.setti
 NEEDS_RESTART = frozenset({"public_url", "tls_certificate", "tls_key"})
 
 
+def sentence(words: str) -> str:
+    """Words as a sentence begins."""
+    return words[:1].upper() + words[1:]
+
+
 def state_after(checks: Iterable[Check]) -> StepState:
     """What a test makes of a step."""
     return "done" if all(check.holds for check in checks) else "failed"

@@ -9,7 +9,7 @@ from hub.core.house import House
 from hub.core.settings import Settings
 from hub.people import mail
 from hub.people.tables import emails
-from hub.setup.rules import Check
+from hub.setup.rules import Check, sentence
 
 SUBJECT = "Mail from your hub works"
 TEXT = """This is the test mail of the hub at {origin}.
@@ -33,7 +33,7 @@ def test(house: House, settings: Settings, by: str | None) -> list[Check]:
             return [Check("mail server", True, "It lets this hub in."), Check("test mail", False, "No address.", hint)]
         mail.deliver(settings, to, SUBJECT, TEXT.format(origin=settings.origin))
     except HubError as error:
-        return [Check("mail server", False, f"{error.message[:1].upper()}{error.message[1:]}.", _remedy(error))]
+        return [Check("mail server", False, f"{sentence(error.message)}.", _remedy(error))]
     return [Check("mail server", True, f"It took a test mail to {to}; see that it arrives.")]
 
 

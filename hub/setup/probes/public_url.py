@@ -15,7 +15,7 @@ from hub.core.fetch import Fetched, fetch
 from hub.core.house import House
 from hub.core.settings import Settings
 from hub.setup.instance import instance
-from hub.setup.rules import Check, is_loopback
+from hub.setup.rules import Check, is_loopback, sentence
 
 SKEW_SECONDS = 30
 
@@ -32,7 +32,7 @@ def test(house: House, settings: Settings, by: str | None) -> list[Check]:
     try:
         answer = ask(settings)
     except HubError as error:
-        return [*found, Check("reaches this hub", False, f"{error.message}.", _remedy(settings, error.code))]
+        return [*found, Check("reaches this hub", False, f"{sentence(error.message)}.", _remedy(settings, error.code))]
     found.append(_is_ours(house, settings, answer))
     if answer.certificate is not None and not settings.tls_certificate:
         found.append(_lasts(tls.said_by(answer.certificate), house.clock.now()))
@@ -84,7 +84,7 @@ def _files(settings: Settings, now: dt.datetime) -> Check:
     try:
         return _lasts(tls.checked(Path(settings.tls_certificate), Path(settings.tls_key), host, now), now)
     except HubError as error:
-        return Check("certificate", False, f"{error.message}.", error.hint or "Renew it, then test again.")
+        return Check("certificate", False, f"{sentence(error.message)}.", error.hint or "Renew it, then test again.")
 
 
 def _lasts(certificate: tls.Certificate, now: dt.datetime) -> Check:

@@ -18,7 +18,7 @@ from hub.core.house import House
 from hub.core.settings import Settings
 from hub.people import accounts
 from hub.setup import manifest, stored
-from hub.setup.rules import Check, is_loopback
+from hub.setup.rules import Check, is_loopback, sentence
 
 PASTED = "slack_pasted"  # tokens that were pasted and are not proven yet
 HELLO = (
@@ -199,7 +199,7 @@ def _words(name: str, error: str) -> Check:
 
 
 def _away(error: HubError) -> Check:
-    return Check("Slack", False, f"{error.message}.", "Look at this machine's way to the network; then test again.")
+    return Check("Slack", False, f"{sentence(error.message)}.", "Look at this machine's way to the network; then test again.")
 
 
 def _actor(house: House, person: str) -> Actor:
