@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+import aiohttp
 import structlog
 
 from bot import card_faces
@@ -21,6 +22,7 @@ from bot.door import Place
 from bot.hub_client import NoAnswer
 from bot.hub_views import Event, Events
 from bot.notify_rules import Face, Happening, Thing, first_state, happening, urgency
+from bot.notify_workspaces import Workspaces
 from bot.posts import Posts
 from bot.problems import Problem
 
@@ -32,6 +34,7 @@ _WAIT_SECONDS = 4.0  # less than half of the lease that every page renews
 _POLL_SECONDS = 5.0
 _LINKS_SECONDS = 60.0
 _IDLE_SECONDS = 0.5
+_AGAIN_SECONDS = 2.0
 
 Workspace = Callable[[str, str], Posts | None]
 Heard = Callable[[Event], Awaitable[None]]
@@ -337,10 +340,32 @@ def _place(channel: Channel) -> Place:
     return Place(*channel.channel.split(":", 2))
 
 
-async def serve(hub: ChatHub, workspace: Workspace, holder: str, *, heard: Heard | None = None) -> None:
-    """Follow the ledger whenever nobody else does, until cancelled."""
-    while True:
-        follower = Follower(hub, workspace, holder, heard=heard)
-        with contextlib.suppress(Overtaken):
-            await follower.run()
-        await asyncio.sleep(2.0)
+async def serve(hub: ChatHub, *, holder: str, api_url: str, stop: asyncio.Event) -> None:
+    """Follow the ledger whenever nobody else does, until `stop`; what fails is begun anew."""
+    async with aiohttp.ClientSession() as session:
+        workspaces = Workspaces(hub, api_url, session)
+        serving = asyncio.create_task(_serve(hub, workspaces, holder))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (serving, stopping):
+            task.cancel()
+        await asyncio.gather(serving, stopping, return_exceptions=True)
+        with contextlib.suppress(Problem):
+            await asyncio.to_thread(hub.follow, holder, release=True)
+
+
+async def _serve(hub: ChatHub, workspaces: Workspaces, holder: str) -> None:
+    looking = asyncio.create_task(workspaces.watch())
+    try:
+        while True:
+            await workspaces.known.wait()
+            follower = Follower(hub, workspaces.posts, holder, heard=workspaces.heard)
+            try:
+                await follower.run()
+            except Overtaken:
+                log.info("follower.waits")
+            except Problem as problem:
+                log.error("follower.refused", code=problem.code, detail=problem.detail[:200])
+            await asyncio.sleep(_AGAIN_SECONDS)
+    finally:
+        looking.cancel()
