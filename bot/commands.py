@@ -15,7 +15,9 @@ from bot.problems import usage
 from bot.text import Unclosed, words
 from bot.verbs.access import explain, who
 from bot.verbs.artifact import artifact
+from bot.verbs.chat import channel, notify
 from bot.verbs.check import verify
+from bot.verbs.completion import completion
 from bot.verbs.export import export
 from bot.verbs.job import job
 from bot.verbs.login import login, logout
@@ -26,8 +28,8 @@ from bot.verbs.session_changes import session
 from bot.verbs.share import share
 
 COMMANDS: tuple[click.Command, ...] = (
-    job, note, artifact, share, session, use, room, link, whoami, key, window, verify, who, explain, export,
-    login, logout,
+    job, note, artifact, share, session, use, room, link, whoami, key, window, verify, who, explain, channel, notify,
+    export, login, logout, completion,
 )  # fmt: skip
 
 
