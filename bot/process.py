@@ -21,6 +21,7 @@ import structlog
 import uvicorn
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 
+from bot import notify
 from bot.carrying import Carrier, ErrandHub
 from bot.problems import Problem
 from bot.slack_answers import Answers
@@ -147,8 +148,6 @@ async def _cards(hub: ErrandHub, wiring: Wiring, stop: asyncio.Event) -> None:
     if not wiring.with_cards:
         await stop.wait()
         return
-    from bot import notify
-
     await notify.serve(hub, holder=f"bot:{os.uname().nodename[:60]}:{os.getpid()}", api_url=wiring.api_url, stop=stop)
 
 
@@ -161,22 +160,22 @@ async def _socket_mode(
         while True:
             wanted = {one.installation.app_token for one in workspaces if one.installation.app_token}
             for token in set(connected) - wanted:
-                await connected.pop(token).close_async()
+                await connected.pop(token).close_async()  # type: ignore[no-untyped-call]
             for token in wanted - set(connected):
                 handler = AsyncSocketModeHandler(slack.bolt, token, web_client=web_client(token, api_url, session))
                 try:
-                    await handler.connect_async()
+                    await handler.connect_async()  # type: ignore[no-untyped-call]
                     connected[token] = handler
                 except Exception as error:  # whatever the client raises, it is tried again
                     log.warning("slack.socket_mode_failed", error=repr(error)[:200])
-                    await handler.close_async()
+                    await handler.close_async()  # type: ignore[no-untyped-call]
             is_missing = len(connected) < len(wanted)
             changed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), _AGAIN_SECONDS if is_missing else None)
     finally:
         for handler in connected.values():
-            await handler.close_async()
+            await handler.close_async()  # type: ignore[no-untyped-call]
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

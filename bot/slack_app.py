@@ -7,7 +7,7 @@ done here, on the raw bytes: Bolt lets a request be replayed for five minutes, a
 import re
 import time
 from collections import OrderedDict
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs
 
 import msgspec
@@ -113,7 +113,7 @@ def _bolt(workspaces: Workspaces, desk: Desk, api_url: str) -> AsyncApp:
 
     bolt = AsyncApp(
         name="collegium", process_before_response=True, request_verification_enabled=False, ssl_check_enabled=False,
-        attaching_function_token_enabled=False, authorize=authorize, client=AsyncWebClient(base_url=api_url),
+        attaching_function_token_enabled=False, authorize=cast(Any, authorize), client=AsyncWebClient(base_url=api_url),
     )  # fmt: skip
 
     @bolt.command(_EVERYTHING)

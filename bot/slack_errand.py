@@ -67,7 +67,7 @@ def _answered(reply: Reply, door: Door, said: Sequence[str], spoken: Spoken, cha
     if reply.is_empty and not reply.title:
         return Said(plain_blocks("Done."))
     detail = "full" if reply.is_common else _detail(door, reply.session or _named(said), channels)
-    if tuple(said[:2]) in SUBMISSIONS:
+    if tuple(said[:2]) in SUBMISSIONS and not reply.is_text:
         # The job's card tells the rest, where the job was submitted.
         return Said(plain_blocks(reduced(reply, detail).sentence + "."))
     in_channel = channels[0].session if channels else None

@@ -162,7 +162,7 @@ def commands_of(spoken: Spoken, known: Collection[str]) -> list[list[str]]:
     if not said:
         return [["artifact", "add", "--", name] for name in names]
     if said[0] in names:
-        return [["job", "submit", *_inputs(names, said[0]), *said]]
+        return [["job", "submit", *_inputs(names, said[0]), "--", *said]]
     programs = [name for name in names if name.endswith(_SCRIPTS)]
     if len(programs) == 1:
         return [["job", "submit", *_options(said), *_inputs(names, programs[0]), "--", programs[0]]]
@@ -171,7 +171,7 @@ def commands_of(spoken: Spoken, known: Collection[str]) -> list[list[str]]:
 
 def form_of(said: Sequence[str]) -> str:
     """The form an empty command opens; nothing for every other."""
-    return FORMS.get(tuple(said), "")
+    return FORMS.get((said[0], said[1]), "") if len(said) == 2 else ""
 
 
 def _options(said: Sequence[str]) -> list[str]:

@@ -42,11 +42,12 @@ class BeginChatLink(Action, frozen=True, tag="chat_link_begin"):
 
 
 class ChatLinkMade(msgspec.Struct, frozen=True):
-    """The link; only the chat account it concerns may see it."""
+    """The link; only the chat account it concerns may see it. `join` says whether it could also just join."""
 
     url: str
     secret: str
     expires: str
+    join: bool
 
 
 @handles(BeginChatLink, needs="chat:serve")
@@ -76,7 +77,7 @@ def begin_chat_link(act: BeginChatLink, ctx: Context) -> ChatLinkMade:
         workspace_name=rules.visible_name(act.workspace_name),
     )
     ctx.about("chat_link", link, platform=act.platform, workspace=act.workspace, user=act.user)
-    return ChatLinkMade(f"{ctx.settings.origin}/chat-link", secret, iso(expires))
+    return ChatLinkMade(f"{ctx.settings.origin}/chat-link", secret, iso(expires), ctx.settings.join == "workspace")
 
 
 class ConfirmChatLink(Action, frozen=True, tag="chat_link"):

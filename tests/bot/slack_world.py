@@ -16,11 +16,13 @@ import uvicorn
 
 from bot import process
 from bot.process import Wiring
+from hub.chats.tables import chat_channels
 from hub.core.context import Actor
 from hub.core.house import House
 from hub.people import embedded
 from hub.people.tables import chat_identities
 from hub.perform import perform
+from hub.sessions.tables import sessions
 from hub.web.application import create
 from tests.bot.fake_slack import FakeSlack
 from tests.conftest import make_person
@@ -31,6 +33,7 @@ class HubServer:
 
     def __init__(self, house: House, place: Path) -> None:
         self.house, self.place = house, place
+        self.late_seconds: list[float] = []  # how late the next actions are answered, after they are done
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self.start()
@@ -38,8 +41,8 @@ class HubServer:
     def start(self) -> None:
         self.place.unlink(missing_ok=True)
         config = uvicorn.Config(
-            create(self.house), uds=str(self.place), log_level="error", access_log=False, ws="none", lifespan="on",
-            timeout_graceful_shutdown=1,
+            self._late(create(self.house)), uds=str(self.place), log_level="error", access_log=False,
+            ws="none", lifespan="on", timeout_graceful_shutdown=1,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
@@ -47,6 +50,21 @@ class HubServer:
         while not self._server.started:
             assert self._thread.is_alive()
             time.sleep(0.005)
+
+    def _late(self, app: Any) -> Any:
+        async def late(scope: Any, receive: Any, send: Any) -> None:
+            seconds = 0.0
+            if scope["type"] == "http" and scope["path"] == "/api/actions" and self.late_seconds:
+                seconds = self.late_seconds.pop(0)
+
+            async def send_late(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    await asyncio.sleep(seconds)
+                await send(message)
+
+            await app(scope, receive, send_late)
+
+        return late
 
     def stop(self) -> None:
         assert self._server is not None and self._thread is not None
@@ -147,11 +165,19 @@ class SlackWorld:
         envelope = {"tool": "distributed_collaboration", "params": {"action": action, **params}}
         return perform(self.house, envelope, actor).result
 
-    def give_channel(self, session: str, **more: Any) -> None:
-        self.act(
-            self.operator, "channel_set", platform="slack", workspace=self.slack.team, channel=self.lab,
-            session_id=session, **more,
-        )  # fmt: skip
+    def give_channel(self, name: str, *, chat_detail: str = "full") -> str:
+        """Make a session of Ana's and give it the channel; returns its full name."""
+        made = self.act(self.ana_here, "session_create", name=name, title=name)["session"]
+        values = {"platform": "slack", "workspace": self.slack.team, "channel": self.lab, "session": made}
+
+        def work(tx: Any) -> None:
+            tx.execute(sa.insert(chat_channels).values(
+                **values, cards="full", set_by=self.ana_here.id, set_at=self.house.clock.now()
+            ))  # fmt: skip
+            tx.execute(sa.update(sessions).where(sessions.c.id == made).values(chat_detail=chat_detail))
+
+        self.house.db.write(work)
+        return f"ana/{name}"
 
     def rows(self, table: sa.Table, *conditions: Any) -> list[Any]:
         with self.house.db.read() as conn:
