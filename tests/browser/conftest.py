@@ -61,10 +61,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @contextlib.contextmanager
-def serving(data: Path) -> Iterator[World]:
+def serving(data: Path, host: str = "127.0.0.1") -> Iterator[World]:
     """A fresh world, served on loopback."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        origin = f"http://{host}:{listening.getsockname()[1]}"
         settings = Settings(data=data, public_url=origin)
         clock = FrozenClock(NOW)
         house = app.build(settings, clock=clock, bus=MemoryBus())

@@ -76,7 +76,7 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         picture=_picture(setup.url) if setup else "",
         host=signin.passkey_host(scope),
         keys=[_key(each, fresh) for each in keys],
-        places=[_place(each, scope) for each in places],
+        places=[_place(each, scope) for each in sorted(places, key=lambda each: not each.here)],
         others=len([each for each in places if not each.here]),
     )
 
@@ -106,7 +106,7 @@ def _says(have: Factors) -> str:
 
 def _picture(url: str) -> Markup:
     """The QR code, dark on white in either theme: cameras expect that."""
-    made = segno.make(url, error="m", micro=False)
+    made = segno.make(url, error="l", micro=False)
     return Markup(made.svg_inline(omitsize=True, svgclass="qr", lineclass=None, dark="#000", light="#fff", border=3))  # noqa: S704 - made here, of our own text
 
 
@@ -125,10 +125,12 @@ def _key(row: PasskeyRow, fresh: bool) -> Line:
 
 def _place(row: SignInRow, scope: Scope) -> Line:
     since = words.moment(frames.instant(row.at))
-    seen = words.ago(frames.instant(row.seen), scope.now) if not row.here else "now"
+    seen = frames.instant(row.seen)
+    hour = scope.now.replace(minute=0, second=0, microsecond=0)
+    last = "now" if row.here else "within this hour" if seen >= hour else words.ago(seen, scope.now)
     act = Act("End", action="sign_out_other", fields={"sign_in": row.sign_in}, next=HERE)
     return Line(
         title=row.agent[:1].upper() + row.agent[1:] + (", this one" if row.here else ""),
-        text=f"Signed in {since} UTC {_HOW.get(row.how, row.how)}; last seen {seen}",
+        text=f"Signed in {since} UTC {_HOW.get(row.how, row.how)}; last seen {last}",
         act=None if row.here else act,
     )

@@ -12,6 +12,7 @@ from hub.core import limits
 from hub.core.context import ANYONE, Scope
 from hub.core.errors import HubError, Unavailable
 from hub.people import passkeys
+from hub.web.onward import local
 from hub.web.pages import frames, render, words
 from hub.web.pages.faces import Frame, Way
 
@@ -88,9 +89,3 @@ def passkey_host(scope: Scope) -> str:
     with contextlib.suppress(Unavailable):
         return passkeys.place(scope.settings).host
     return ""
-
-
-def local(path: str) -> str:
-    """A path of this hub, or home; the door that sends people on looks once more."""
-    safe = path.startswith("/") and not path.startswith("//") and path.isprintable() and "\\" not in path
-    return path if safe and len(path) <= 2000 else "/"
