@@ -83,7 +83,7 @@ class HubClient:
             base_url=self.url,
             headers=headers,
             transport=transport,
-            timeout=httpx.Timeout(timeout_seconds, connect=5.0),
+            timeout=httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
             trust_env=not _is_loopback(url),
         )
 

@@ -20,7 +20,7 @@ import httpx
 import msgspec
 from rich.console import RenderableType
 
-from bot import config, terminal_plain, terminal_rich
+from bot import completion, config, terminal_plain, terminal_rich
 from bot.cards import ExportLive, FileLive, JobLive, LogLive, Reply
 from bot.door import Door
 from bot.grammar import carry_out
@@ -49,6 +49,11 @@ def receive(
     """Carry out one command line and return its exit code; what people do wrong is told, never a traceback."""
     environ = os.environ if environ is None else environ
     wishes = Wishes(is_plain=bool(environ.get("COLLEGIUM_PLAIN")))
+    if environ.get(completion.VARIABLE):
+        furnished = _with_shell_options(tree, wishes)
+        return completion.answer(
+            furnished, wishes, environ, stdout=stdout or sys.stdout, here=here or Path.cwd(), transport=transport
+        )
     screen = Screen(stdout or sys.stdout, stderr or sys.stderr, wishes, environ.get("TERM", ""))
     door = _door(wishes, screen, environ, here or Path.cwd(), transport)
     try:
