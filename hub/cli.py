@@ -101,7 +101,7 @@ def up(data: Path | None, host: str | None, port: int | None, demo: bool, verbos
 
     async def when_ready(running: Settings) -> None:
         _say(f"Collegium is up at {running.origin}, its data in {running.data.absolute()}. Ctrl-C stops it.")
-        if told := await asyncio.to_thread(_first_words, settings):
+        if told := await asyncio.to_thread(_first_words, running):
             _say(told)
         if demo:
             await _in_daemon(_demonstrate, running)

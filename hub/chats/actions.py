@@ -16,7 +16,7 @@ from msgspec import Meta
 from hub.chats import installations
 from hub.chats.rules import Cards, Notify, Place, Platform, same_channel
 from hub.chats.tables import chat_cards, chat_channels, chat_preferences
-from hub.core import limits
+from hub.core import limits, relaunch
 from hub.core.actions import Action, handles
 from hub.core.context import Context
 from hub.core.errors import NotAllowed, NotFound
@@ -55,6 +55,7 @@ def install_chat(act: InstallChat, ctx: Context) -> InstalledView:
     tokens = installations.Tokens(bot_token=act.bot_token, signing_secret=act.signing_secret, app_token=act.app_token)
     installations.keep(ctx, act.platform, act.workspace or "", act.name, act.bot_user, tokens)
     ctx.about("chat_installation", f"{act.platform}:{act.workspace or ''}")
+    ctx.after_commit(lambda: relaunch.ask(ctx.settings))  # `collegium up` starts the bot with the first workspace
     return InstalledView(act.platform, act.workspace or "", act.name)
 
 
@@ -71,6 +72,7 @@ def uninstall_chat(act: UninstallChat, ctx: Context) -> InstalledView:
     ctx.access.hub("chat:install")
     name = installations.drop(ctx, act.platform, act.workspace)
     ctx.about("chat_installation", f"{act.platform}:{act.workspace}")
+    ctx.after_commit(lambda: relaunch.ask(ctx.settings))
     return InstalledView(act.platform, act.workspace, name)
 
 
