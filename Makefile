@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fmt bench docs ci clean
+.PHONY: help setup run test check fmt bench docs wheel ci clean
 
 help: ## list what can be done
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ bench: setup ## benchmarks, each a ratio to a known system in the same run
 
 docs: setup ## write deploy/reference.md again from the code it describes
 	$(BIN)/python deploy/reference.py
+
+wheel: setup ## build the package into dist/, with the browser libraries in it
+	$(BIN)/uv build --wheel --quiet
 
 ci: ## what the build machine runs: everything, on a bare machine, where a skip is a failure
 	.ci/run
