@@ -14,6 +14,7 @@ from bot.grammar import Noun, carry_out
 from bot.problems import usage
 from bot.text import Unclosed, words
 from bot.verbs.access import explain, who
+from bot.verbs.account import account
 from bot.verbs.artifact import artifact
 from bot.verbs.chat import channel, notify
 from bot.verbs.check import verify
@@ -29,7 +30,7 @@ from bot.verbs.share import share
 
 COMMANDS: tuple[click.Command, ...] = (
     job, note, artifact, share, session, use, room, link, whoami, key, window, verify, who, explain, channel, notify,
-    export, login, logout, completion,
+    account, export, login, logout, completion,
 )  # fmt: skip
 
 

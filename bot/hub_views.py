@@ -468,6 +468,15 @@ class Window(View, frozen=True, kw_only=True):
     expires: datetime
 
 
+class Account(View, frozen=True, kw_only=True):
+    """Somebody's account, after an operator changed it."""
+
+    person: str
+    handle: str
+    hub_role: str = "member"
+    disabled: bool = False
+
+
 class Ended(View, frozen=True, kw_only=True):
     """Something that is no more; which of these is there depends on what it was."""
 

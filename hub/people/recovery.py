@@ -44,5 +44,6 @@ def forget(tx: Tx, person: str) -> None:
 
 
 def _digest(code: str) -> bytes:
-    """Of the letters and digits alone: people type groups as they like."""
-    return secret_digest("recovery:" + "".join(c for c in code.casefold() if c.isalnum()))
+    """Of the letters and digits alone, as they are read: people type groups as they like, and o for 0."""
+    read = code.casefold().translate(str.maketrans("oil", "011"))
+    return secret_digest("recovery:" + "".join(c for c in read if c.isalnum()))

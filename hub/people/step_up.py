@@ -9,12 +9,43 @@ from __future__ import annotations
 import datetime as dt
 from typing import Literal
 
+import msgspec
+
 from hub.core import limits
+from hub.core.actions import Action, handles
+from hub.core.clock import iso
 from hub.core.context import Actor, Context, Scope
 from hub.core.errors import NotAllowed
+from hub.core.ids import new_id
 from hub.people import once
 
 Proof = Literal["code", "sign_in"]
+
+
+class MakeCode(Action, frozen=True, tag="step_up_code"):
+    """Make a one-time code that proves elsewhere (in a shell, in chat) that you are here, freshly proved yourself."""
+
+
+class CodeView(msgspec.Struct, frozen=True):
+    """A one-time code, shown this once."""
+
+    proof: str
+    secret: str
+    expires: str
+
+
+@handles(MakeCode, needs="account:secure")
+def make_code(act: MakeCode, ctx: Context) -> CodeView:
+    """Only a fresh sign-in makes one: a code must not make the next."""
+    ctx.access.hub("account:secure")
+    if not is_fresh(ctx):
+        raise required(ctx, "making a one-time code")
+    proof = new_id("prf")
+    secret = ctx.reveal("secret", "", "step_up", proof)
+    expires = ctx.now + dt.timedelta(seconds=limits.STEP_UP_SECONDS)
+    once.issue(ctx.tx, secret, "step_up", person=ctx.actor.id, expires_at=expires)
+    ctx.about("person", ctx.actor.id, proof=proof)
+    return CodeView(proof, secret, iso(expires))
 
 
 def prove(ctx: Context, code: str | None, what: str) -> Proof:

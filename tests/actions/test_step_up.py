@@ -106,3 +106,37 @@ def test_sign_ins_are_ended_one_by_one_and_all_others_at_once(house: House, ana:
     assert act(house, here, "sign_out_others")["ended"] == 1
     lasting = {row.id for row in rows(house, sign_ins) if row.ended_at is None}
     assert lasting == {here.sign_in_id, bens.sign_in_id} and elsewhere.sign_in_id not in lasting
+
+
+def test_a_fresh_browser_makes_a_code_that_proves_a_shell_once_and_no_code_makes_another(
+    house: House, ana: Actor, ben: Actor, clock: FrozenClock
+) -> None:
+    act(house, ana, "key_create", name="lab")
+    browser = in_browser(house, ana)
+    code = act(house, browser, "step_up_code")["secret"]
+    assert len(code) == 19
+    for other in (ana, ben):
+        with pytest.raises(NotAllowed):
+            act(house, other, "step_up_code")
+    shell = msgspec.structs.replace(ana, token_id="tok_1")
+    act(house, ben, "key_create", name="bens")
+    with pytest.raises(HubError) as refused:
+        act(house, ben, "signing_window", code=code)
+    assert refused.value.code == "secret_not_valid", "it is Ana's alone"
+    assert act(house, shell, "signing_window", code=code)["name"] == "lab"
+    with pytest.raises(HubError):
+        act(house, shell, "signing_window", code=code)
+    late = act(house, browser, "step_up_code")["secret"]
+    clock.advance(limits.STEP_UP_SECONDS)
+    with pytest.raises(HubError):
+        act(house, shell, "signing_window", code=late)
+
+
+def test_a_passkey_step_up_is_not_held_up_by_somebody_who_guesses(house: House, stale: Actor) -> None:
+    """The answer below is nonsense; that it is looked at, and not refused as one guess too many, is the point."""
+    for number in range(limits.GUESSES_PER_ACCOUNT + 1):
+        with pytest.raises(HubError):
+            act(house, stale, "step_up", password=f"guess number {number}")
+    with pytest.raises(InvalidInput) as refused:
+        act(house, stale, "step_up", passkey="{}")
+    assert refused.value.code == "passkey_not_valid"

@@ -19,6 +19,7 @@ WIDTHS = (1920, 1180, 900, 768, 640, 390, 360)
 PAGES = {
     "home": "/",
     "me": "/me",
+    "security": "/me/security",
     "all-jobs": "/jobs",
     "room": "/s/{name}",
     "room-artifact": "/s/{name}?look=artifact:{figure}",
@@ -46,17 +47,27 @@ PAGES = {
     "setup": "/setup",
     "setup-link": "/setup/clgs_x",
     "sign-in": "/signin/clgs_x",
+    "sign-in-password": "/signin",
+    "sign-in-second": "/signin/second",
     "link": "/l/clgl_x",
+    "my-chats": "/me/chats",
+    "my-email": "/me/email",
+    "device": "/device",
+    "invitation": "/invitation/{invitation}",
+    "invitation-new": "/invitation/{invitation}",
+    "chat-link": "/chat-link/{chat_link}",
+    "address-link": "/email/{address_link}",
     "link-passphrase": "/l/{guarded}",
 }
 
 
 # Who looks at a page, where it is not Ana.
-READERS = {"setup": "olga"}
+READERS: dict[str, str | None] = {"setup": "olga", "invitation-new": None}
 
 
 def seen(look: Look, world: World, page: str, **options: Any) -> Page:
-    return look(path_of(world, page), person=getattr(world, READERS.get(page, "ana")), **options)
+    reader = READERS.get(page, "ana")
+    return look(path_of(world, page), person=None if reader is None else getattr(world, reader), **options)
 
 
 def path_of(world: World, page: str) -> str:

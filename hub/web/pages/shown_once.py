@@ -15,6 +15,7 @@ from hub.web.pages import render
 from hub.web.pages.faces import Act, Frame
 
 _ONCE = "Copy it now: it is shown this once and kept nowhere. Pass it on by a way you trust."
+_PROOF = "Type it where you were asked to prove that it is you. It works once, within five minutes, for you alone."
 _CODES = (
     "Print them or keep them where you keep passwords: they are shown this once. Each signs you in one time when the "
     "authenticator app is lost."
@@ -35,7 +36,7 @@ def show(result: dict[str, Any], onward: str, request: Request) -> str:
         Frame(title=title),
         now=dt.datetime.now(dt.UTC),
         title=title,
-        text=_CODES if result.get("codes") else _ONCE,
+        text=_CODES if result.get("codes") else _PROOF if result.get("proof") else _ONCE,
         handed=handed,
         acts=[Act("Go on", href=onward or "/", look="main")],
     )
@@ -66,6 +67,8 @@ def _title(result: dict[str, Any], many: int) -> str:
         return "The invitation is made" if many == 1 else "The invitations are made"
     if "token" in result:
         return "The token is made"
+    if "proof" in result:
+        return "Your one-time code"
     if "codes" in result:
         return "Your recovery codes"
     return "The link is made"
