@@ -89,7 +89,7 @@ def explain(door: Door, actor: str, action: str, what: str) -> Reply:
     rests = listed([_way(way) + (f" until {moment(way.expires)}" if way.expires else "") for way in found.ways])
     return Reply(
         sentence=f"{found.sentence}.",
-        named=f"{found.sentence}.",
+        named=f"{action}: {'allowed' if found.allowed else 'not allowed'}.",
         ident=f"{action}: {'allowed' if found.allowed else 'not allowed'}.",
         state=State("Allowed", "good", "ok") if found.allowed else State("Not allowed", "failed", "bad"),
         fields=fields(

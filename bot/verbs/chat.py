@@ -142,5 +142,5 @@ def notify(door: Door, when: str | None) -> Reply:
     else:
         value = msgspec.Raw(b"null") if when == "default" else when
         found = door.hub.act("notify_set", _Notify, idempotency_key=door.key(), notify=value)
-    said = f"A chat mentions you about your work {_MENTIONS[found.notify or 'default']}."
+    said = f"A chat mentions you about your work {_MENTIONS.get(found.notify or 'default', 'as it was set')}."
     return Reply(sentence=said, named=said, ident=said, data=found)

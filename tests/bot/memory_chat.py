@@ -10,7 +10,7 @@ import itertools
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from bot.chat_hub import Card, Channel, Claimed, Faces, Held, Mentioned, Session
 from bot.posts import Content, Refused, Why
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+T = TypeVar("T")
 
 
 class Killed(BaseException):
@@ -31,7 +32,7 @@ class Fate:
     def __init__(self, dies_at: int = -1, *, after: bool = False) -> None:
         self.dies_at, self.after, self.calls = dies_at, after, 0
 
-    def meet(self, do: Callable[[], Any]) -> Any:
+    def meet(self, do: Callable[[], T]) -> T:
         self.calls += 1
         if self.calls == self.dies_at and not self.after:
             raise Killed

@@ -23,6 +23,7 @@ from bot.door import Door, Place
 from bot.faces import job as job_face
 from bot.problems import Problem, usage
 from bot.uploads import LocalUploads
+from bot.verbs import chat
 from tests.bot.fake_hub import FakeHub
 
 ID = "0123456789abcdefghjkmnpqrs"
@@ -30,9 +31,10 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 # What a canary in a field of this name may reach. What is not listed leaves with `full` only.
 NAMES = {
-    "name", "title", "session_name", "handle", "backend", "session", "role", "meaning", "custody", "hub_role",
+    "name", "title", "session_name", "handle", "backend", "session", "role", "meaning", "custody", "hub_role", "cards",
+    "visibility", "chat_detail", "notify", "label", "via",
 }  # fmt: skip
-IDS: set[str] = {"hub_role"}
+IDS: set[str] = {"hub_role", "cards", "notify"}
 # Names that are contents: of a file, of a log.
 CONTENTS = {
     "Artifact.name",
@@ -100,9 +102,11 @@ class CanaryHub(FakeHub):
         "job_submit": views.Job, "job_cancel": views.Job, "lab_notebook": views.WrittenEntry,
         "note_sign": views.WrittenEntry, "artifact_versioning": views.MadeArtifact, "artifact_alt": views.AltSet,
         "session_create": views.MadeSession, "session_share": views.Shared, "link_create": views.MadeLink,
-        "link_revoke": views.Ended, "grant_revoke": views.Ended, "signin_link": views.SignInLink,
+        "link_revoke": views.Ended, "grant_revoke": views.Granted, "signin_link": views.SignInLink,
         "key_create": views.Key, "key_revoke": views.Key, "signing_window": views.Window,
-        "signing_window_close": views.Ended,
+        "signing_window_close": views.Ended, "session_change": views.ChangedSession,
+        "session_hand_over": views.HandedOver, "session_leave": views.Left, "grant_change": views.Granted,
+        "channel_set": chat._Channel, "notify_set": chat._Notify,
     }  # fmt: skip
 
     def __init__(self) -> None:
@@ -117,6 +121,14 @@ class CanaryHub(FakeHub):
                 one = filled(views.Me)
             case ["sessions"]:
                 one = [filled(views.Session)]
+            case ["who"]:
+                one = filled(views.Who)
+            case ["explain"]:
+                one = filled(views.Explanation)
+            case ["chats", "channels", _]:
+                one = filled(chat._Channel)
+            case ["chats", "notify"]:
+                one = filled(chat._Notify)
             case ["keys"]:
                 one = [filled(views.Key)]
             case ["verify"]:
@@ -174,6 +186,16 @@ LINES: dict[str, list[str]] = {
     "session list": ["session", "list"],
     "session create": ["session", "create", "canary-typed"],
     "session show": ["session", "show"],
+    "session change": ["session", "change", "--title", "canary-typed"],
+    "session hand-over": ["session", "hand-over", "canary-typed", "canary-typed"],
+    "session leave": ["session", "leave", "canary-typed"],
+    "share change": ["share", "change", "canary-Person.handle", "read"],
+    "who": ["who", "canary-typed"],
+    "explain": ["explain", "canary-typed", "job_submit", "canary-typed"],
+    "channel show": ["channel", "show"],
+    "channel use": ["channel", "use", "canary-typed"],
+    "channel cards": ["channel", "cards", "ends"],
+    "notify": ["notify"],
     "use": ["use"],
     "room open": ["room", "open"],
     "link": ["link"],

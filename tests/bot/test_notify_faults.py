@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+from typing import cast
 
 import pytest
 
+from bot.chat_hub import ChatHub
 from bot.notify import Follower
 from tests.bot.memory_chat import Fate, Killed, MemoryHub, MemoryPosts
 
@@ -46,13 +48,7 @@ class Script:
 
 async def live(hub: MemoryHub, posts: MemoryPosts, name: str, script: Script | None, *, settle: float = 0.0) -> None:
     """One process: follows until nothing is left to be done, time going on as it waits."""
-    follower = Follower(
-        hub,
-        lambda *_: posts,
-        name,
-        now=lambda: hub.now,
-        settle_seconds=settle,  # type: ignore[arg-type]
-    )
+    follower = Follower(cast(ChatHub, hub), lambda *_: posts, name, now=lambda: hub.now, settle_seconds=settle)
     sequence = await follower.begin()
     while True:
         happens = script is not None and script.random.random() < 0.6 and script.step()
@@ -158,7 +154,7 @@ def test_two_hundred_cards_and_bursts_stay_within_the_rates_and_end_right() -> N
     chance = random.Random(4)
 
     async def day() -> None:
-        follower = Follower(hub, lambda *_: posts, "a", now=lambda: hub.now)  # type: ignore[arg-type]
+        follower = Follower(cast(ChatHub, hub), lambda *_: posts, "a", now=lambda: hub.now)
         sequence = await follower.begin()
         jobs = [hub.submit(number, f"slack:T1:C{number % 40}") for number in range(1, 201)]
         left = [(job, state) for job in jobs for state in ("RUNNING", "SUCCEEDED")]
