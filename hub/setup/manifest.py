@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-MANIFEST = Path(__file__).resolve().parents[2] / "deploy" / "slack" / "manifest.yaml"
+# Beside this file in a wheel, in its own place in a checkout.
+_SHIPPED = Path(__file__).with_name("manifest.yaml")
+MANIFEST = _SHIPPED if _SHIPPED.exists() else _SHIPPED.parents[2] / "deploy" / "slack" / "manifest.yaml"
 NEW_APP = "https://api.slack.com/apps?new_app=1&manifest_yaml="
 _ADDRESS = re.compile(r"https://[^\s/\"']+(?=/slack/)")
 _URL_LINE = re.compile(r"^\s*(?:- )?(?:url|request_url|message_menu_options_url):\s*\S+/slack/\S*\s*$")
@@ -23,7 +25,11 @@ def text() -> str:
 
 def filled(manifest: str, origin: str, *, by_socket: bool) -> str:
     """The manifest for this hub. Where Slack cannot reach the hub, the hub calls Slack (Socket Mode)."""
-    lines = [line for line in _ADDRESS.sub(origin, manifest.replace("__URL__", origin)).splitlines() if not line.lstrip().startswith("#")]
+    lines = [
+        line
+        for line in _ADDRESS.sub(origin, manifest.replace("__URL__", origin)).splitlines()
+        if not line.lstrip().startswith("#")
+    ]
     if by_socket:
         lines = [line for line in lines if not _URL_LINE.match(line)]
     mode = "true" if by_socket else "false"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     run(UV, "build", "--wheel", "--out-dir", folder, ROOT)
     return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_what_is_not_python(wheel: Path) -> None:
+    held = set(zipfile.ZipFile(wheel).namelist())
+    assert {
+        "static/vendor/LICENCES.txt", "static/vendor/tus.js", "static/style.css", "hub/setup/manifest.yaml",
+        "hub/core/migrations/versions/0001_first_tables.py", "hub/core/migrations/script.py.mako",
+        "hub/web/pages/templates/layout.html", "hub/demo/data/hcl_lines.csv",
+    } <= held  # fmt: skip
+    assert not [name for name in held if name.startswith(("tests/", "node_modules/")) or name.endswith(".pyc")]
 
 
 def installed(wheel: Path, folder: Path, extra: str = "") -> Path:
