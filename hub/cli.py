@@ -12,7 +12,7 @@ import copy
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -45,25 +45,32 @@ def tree() -> None:
     """Jobs, a signed notebook, versioned files and rooms for people who work together."""
 
 
+@contextlib.contextmanager
+def _refusals_told() -> Iterator[None]:
+    """What the hub refuses, and a library that is not installed, as the problem every door tells."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise extras.missing(error) from error
+    except HubError as error:
+        raise Problem(
+            error.code,
+            error.message,
+            status=error.status,
+            hint=error.hint,
+            path=error.path or "",
+            errors=error.errors,
+            exit_code=exit_code_of(error.status),
+        ) from error
+
+
 def operates(name: str, *options: Callable[[Any], Any]) -> Callable[[Callable[..., Reply | None]], click.Command]:
     """Register an operator's verb; what the hub refuses is told as every other problem."""
 
     def register(function: Callable[..., Reply | None]) -> click.Command:
         def run(_door: Door, **arguments: Any) -> Reply:
-            try:
+            with _refusals_told():
                 return function(**arguments) or Reply()
-            except ModuleNotFoundError as error:
-                raise extras.missing(error) from error
-            except HubError as error:
-                raise Problem(
-                    error.code,
-                    error.message,
-                    status=error.status,
-                    hint=error.hint,
-                    path=error.path or "",
-                    errors=error.errors,
-                    exit_code=exit_code_of(error.status),
-                ) from error
 
         run.__doc__ = function.__doc__
         command: Any = click.pass_obj(run)
@@ -433,9 +440,10 @@ def _with_folder(command: click.Command) -> click.Command:
 
     def run(door: Door, everyone: bool, data: Path | None, **arguments: Any) -> Reply:
         if everyone:
-            from hub import leaving
+            with _refusals_told():
+                from hub import leaving
 
-            door.hub = leaving.client_inside(settings_for(data))
+                door.hub = leaving.client_inside(settings_for(data))
             arguments["is_all"] = True
         callback: Callable[..., Reply] = command.callback.__wrapped__  # type: ignore[union-attr]
         return callback(door, **arguments)

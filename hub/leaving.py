@@ -14,7 +14,7 @@ from bot.cards import Reply, Secret, fields
 from bot.hub_client import HubClient
 from bot.problems import OTHER
 from bot.words import size
-from hub.core.errors import InvalidInput, NotFound
+from hub.core.errors import Conflict, InvalidInput, NotFound
 from hub.core.settings import Settings
 
 REPORT_SECONDS = 0.5
@@ -128,10 +128,17 @@ def restore(file: Path, data: Path, database_url: str, passphrase: str, key_file
 def client_inside(settings: Settings) -> HubClient:
     """A client that reads this machine's hub from its data folder; no hub need run."""
     from hub import app
+    from hub.core import migrations
     from hub.web.inside import Inside
 
     _refuse_no_hub(settings)
-    return HubClient(settings.origin, transport=Inside(app.build(settings)))
+    house = app.build(settings)
+    if not migrations.is_current(house.db):
+        house.close()
+        raise Conflict(
+            "the database has the schema of another version", code="schema_other", hint="run `collegium migrate` first"
+        )
+    return HubClient(house.settings.origin, transport=Inside(house))
 
 
 def secret(passphrase_file: Path | None, *, is_asked: bool, is_new: bool) -> str:
@@ -157,6 +164,10 @@ def asked_key(passphrase: str, key_file: Path | None) -> tuple[str, Path | None]
 
     if passphrase or key_file is not None:
         return passphrase, key_file
+    if not sys.stdin.isatty():
+        raise InvalidInput(
+            "nobody is here to be asked for the key", code="no_key", hint="--key-file or --passphrase-file names it"
+        )
     return str(click.prompt("Passphrase or recovery key", hide_input=True, err=True)), None
 
 

@@ -9,6 +9,7 @@ of the hub's own processes, and settings that come from the environment.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ import sqlalchemy as sa
 from hub.artifacts.disk import full_disk_is_said, sync_directory
 from hub.artifacts.tables import blobs
 from hub.core.clock import iso
-from hub.core.errors import NotFound, Unavailable
+from hub.core.errors import Conflict, NotFound, Unavailable
 from hub.core.house import House
 from hub.core.settings import Settings
 from hub.history import sealed
@@ -35,6 +36,8 @@ from hub.ledger.verification import verify as verify_ledger
 
 NEWEST = "newest.json"
 ENDING = ".clgbackup"
+# The plain copy of the database lies beside the database while the backup is made, never where backups go.
+COPIES = ".backup-"
 
 
 class BackupView(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,13 +75,15 @@ def write(
     made_key = None
     if not passphrase and not recovery_key:
         recovery_key = made_key = sealed.new_recovery_key()
-    folder = place(house.settings, folder)
-    with full_disk_is_said():
+    folder, data = place(house.settings, folder), house.settings.data.absolute()
+    with full_disk_is_said(), _alone(data):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         name = f"collegium-{house.clock.now():%Y%m%d-%H%M%S-%f}{ENDING}"
         unfinished = folder / f".{name}.part"
+        for left in folder.glob(f".collegium-*{ENDING}.part"):
+            left.unlink()
         try:
-            with _open_new(unfinished) as target, tempfile.TemporaryDirectory(prefix=".backup-", dir=folder) as copies:
+            with _open_new(unfinished) as target, tempfile.TemporaryDirectory(prefix=COPIES, dir=data) as copies:
                 with taken(house.db, Path(copies)) as snapshot:
                     _enough_space(folder, snapshot)
                     _pack(house, snapshot, _sealer(target, snapshot, passphrase, recovery_key), report)
@@ -144,6 +149,19 @@ def version() -> str:
         return metadata.version("collegium")
     except metadata.PackageNotFoundError:
         return "unknown"
+
+
+@contextlib.contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """One backup of a hub at a time; what a killed one left behind is taken away. Raises Conflict."""
+    with (data / ".backup.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict("another backup of this hub is being written", code="backup_runs") from None
+        for left in data.glob(f"{COPIES}*"):
+            shutil.rmtree(left)
+        yield
 
 
 def _pack(house: House, snapshot: Snapshot, sealer: Sealer, report: Report) -> None:

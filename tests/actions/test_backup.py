@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import threading
 from pathlib import Path
@@ -253,6 +254,23 @@ def test_a_full_disk_is_told_before_anything_is_written(
     with pytest.raises(Unavailable, match="MiB free"):
         backup.write(lived_in, tmp_path / "safe", recovery_key=KEY)
     assert not list((tmp_path / "safe").iterdir())
+
+
+def test_two_backups_at_once_do_not_mix_and_a_killed_ones_remains_are_taken_away(
+    lived_in: House, tmp_path: Path
+) -> None:
+    data, safe = lived_in.settings.data, tmp_path / "safe"
+    (data / ".backup-killed").mkdir()
+    (data / ".backup-killed" / "hub.sqlite3").write_text("plain")
+    safe.mkdir()
+    (safe / ".collegium-20200101.clgbackup.part").write_text("cut")
+    with (data / ".backup.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(Conflict, match="another backup"):
+            backup.write(lived_in, safe, recovery_key=KEY)
+    made = backup.write(lived_in, safe, recovery_key=KEY)
+    assert [str(each) for each in safe.iterdir()] == [made.path]
+    assert not [each for each in data.iterdir() if each.is_dir() and each.name.startswith(".backup")]
 
 
 def test_a_short_passphrase_is_refused(lived_in: House, tmp_path: Path) -> None:

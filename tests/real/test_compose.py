@@ -40,7 +40,7 @@ from tests.test_deployment import DEPLOY, compose, ours, settings_file
 
 ROOT = DEPLOY.parent
 STARTED = ("web-1", "web-2", "live", "work", "agent", "bot")
-pytestmark = [pytest.mark.real, pytest.mark.postgres, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 
 class Stack:

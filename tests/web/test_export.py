@@ -180,6 +180,33 @@ def test_a_hub_that_goes_away_leaves_a_clear_state_and_the_rest_comes_later(
     assert not (root / "INCOMPLETE.txt").exists()
 
 
+def test_an_interrupted_export_says_so_and_goes_on(
+    lived_in: House, export: Export, hub: ByTestClient, tmp_path: Path
+) -> None:
+    def interrupted(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path.endswith("/messages"):
+            raise KeyboardInterrupt
+        return None
+
+    hub.faults.append(interrupted)
+    assert export("ana/personal", "out").code == 130
+    assert "interrupted" in (tmp_path / "out" / "INCOMPLETE.txt").read_text()
+    hub.faults.clear()
+    assert export("ana/personal", "out").code == 0
+    assert not (tmp_path / "out" / "INCOMPLETE.txt").exists()
+
+
+def test_a_person_with_many_sessions_leaves_with_all_of_them(
+    house: House, ana: Actor, perform: Perform, export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.core.limits.PAGE_ITEMS", 2)
+    for number in range(5):
+        perform(ana, "session_create", name=f"s{number}", title="S")
+    assert export("--all", "out").code == 0
+    held = {each.name for each in (tmp_path / "out" / "ana").iterdir()}
+    assert held == {"personal", "s0", "s1", "s2", "s3", "s4"}
+
+
 def test_a_file_that_breaks_off_is_taken_up_at_its_next_byte(
     house: House, ana: Actor, export: Export, hub: ByTestClient, tmp_path: Path
 ) -> None:
