@@ -4,7 +4,8 @@ Known process runners leave orphans after `kill -9`, so this one is our own. All
 pair whose other end only we hold: our death, of whatever kind, is end-of-file to every one of them (`parent.py`), and
 when the last of them is gone we see end-of-file in turn, job runners included, which are nobody's direct children.
 A binary that is not ours (Valkey) dies by parent-death signal on Linux and by a small guard process elsewhere.
-A child that crashes is started again with growing pauses; five quick crashes in a row close the house.
+A child that crashes is started again with growing pauses; five quick crashes in a row close the house, unless it is one
+the house can do without.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Child:
     environment: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[], bool] | None = None
     ready_seconds: float = 30.0
+    is_needed: bool = True  # what the house can do without never closes it, however often it ends
     edition: str = ""  # a child whose edition changed is started again by `become`
 
     def runs_as(self, other: Child) -> bool:
@@ -125,24 +127,24 @@ class Launcher:
         """Run these from now on; returns what was touched. Those that run as they should are left alone.
 
         New children are started, those that are gone are stopped, and those that changed are stopped and started as
-        what they are now, in order, the others meanwhile going on.
+        what they are now, the others meanwhile going on.
         """
         before = {child.name: child for child in self.children}
         self.children = children
         now = {child.name for child in children}
         touched = [name for name in before if name not in now]
-        for name in touched:
-            await self._ask_to_end(self._running[name])
+        ending = [self._ask_to_end(self._running[name]) for name in touched]
         for child in children:
             if child.name not in before:
                 started = await self._start(child)
                 self._keepers.add(asyncio.create_task(self._keep(child, started)))
             elif not child.runs_as(before[child.name]):
                 self._successors[child.name] = child
-                await self._ask_to_end(self._running[child.name])
+                ending.append(self._ask_to_end(self._running[child.name]))
             else:
                 continue
             touched.append(child.name)
+        await asyncio.gather(*ending)
         return touched
 
     async def _ask_to_end(self, process: asyncio.subprocess.Process) -> None:
@@ -223,7 +225,7 @@ class Launcher:
                 self._running.pop(child.name, None)
                 return
             quick_crashes = quick_crashes + 1 if time.monotonic() - started_at < QUICK_CRASH_SECONDS else 1
-            if quick_crashes >= QUICK_CRASHES_ALLOWED:
+            if quick_crashes >= QUICK_CRASHES_ALLOWED and child.is_needed:
                 raise LaunchFailed(
                     f"{child.name} ended {quick_crashes} times in a row, last with {code}; see {self._log(child.name)}"
                 )

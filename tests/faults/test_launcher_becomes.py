@@ -63,7 +63,8 @@ def test_only_what_changed_is_started_again(tmp_path: Path) -> None:
         now = house.pids
         assert now["stays"] == before["stays"] and is_alive(now["stays"])
         assert not any(is_alive(before[name]) for name in ("gone", "changes", "edition"))
-        await until(lambda: (tmp_path / "logs" / "changes.log").read_text() == "first\nsecond\n")
+        # How far the first got before it was stopped is not known.
+        await until(lambda: (tmp_path / "logs" / "changes.log").read_text().endswith("second\n"))
         assert await house.become(list(house.children)) == []
         assert house.pids == now
 

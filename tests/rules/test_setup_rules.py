@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 import pytest
+import yaml
 
 from hub.core.errors import InvalidInput
 from hub.core.settings import Settings, load
@@ -222,3 +223,15 @@ def test_where_slack_cannot_call_the_manifest_asks_for_a_socket() -> None:
 def test_the_scopes_of_the_bot_are_read_from_the_manifest() -> None:
     assert manifest.bot_scopes(SHIPPED) == {"chat:write", "files:read"}
     assert manifest.bot_scopes("") == frozenset()
+
+
+def test_the_manifest_that_is_shipped_is_read_as_yaml_reads_it() -> None:
+    shipped = manifest.text()
+    read = yaml.safe_load(shipped)
+    assert manifest.bot_scopes(shipped) == set(read["oauth_config"]["scopes"]["bot"])
+    for by_socket in (False, True):
+        filled = yaml.safe_load(manifest.filled(shipped, "https://hub.lab.org", by_socket=by_socket))
+        assert filled["settings"]["socket_mode_enabled"] is by_socket
+        url = filled["features"]["slash_commands"][0].get("url")
+        assert url == (None if by_socket else "https://hub.lab.org/slack/events")
+        assert filled["oauth_config"] == read["oauth_config"]
