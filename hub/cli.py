@@ -104,6 +104,8 @@ def up(data: Path | None, host: str | None, port: int | None, demo: bool, verbos
     """
     from hub import up as processes
 
+    if demo:
+        extras.require("numpy", "matplotlib")
     settings = settings_for(data, host=host, port=port)
 
     async def when_ready(running: Settings) -> None:

@@ -5,10 +5,19 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from bot.problems import UNAVAILABLE, Problem
 
 # Libraries that are in no other extra than this one; everything else that can be missing belongs to a hub.
 ELSEWHERE = {"slack_bolt": "slack", "slack_sdk": "slack", "aiohttp": "slack", "numpy": "demo", "matplotlib": "demo"}
+
+
+def require(*libraries: str) -> None:
+    """Raises the problem for the first of these libraries that is not installed, before anything is begun."""
+    for library in libraries:
+        if find_spec(library) is None:
+            raise missing(ModuleNotFoundError(name=library))
 
 
 def missing(error: ModuleNotFoundError) -> Problem:

@@ -14,6 +14,7 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TextIO
 
@@ -122,12 +123,21 @@ def children(settings: Settings, facts: Facts) -> list[Child]:
     for number in range(1, settings.workers + 1):
         found.append(_ours(f"work-{number}", environment, "work", edition=edition))
     found.append(_ours("agent", environment, "agent"))
-    if facts.chats:
-        found.append(_ours("bot", environment, "bot", "--uds", str(settings.web_socket), edition=edition))
+    if facts.chats and _bot_is_installed():
+        bot = _ours("bot", environment, "bot", "--uds", str(settings.web_socket), edition=edition)
+        found.append(dataclasses.replace(bot, is_needed=False))  # A chat that is broken must not close the hub.
     live = _ours("live", _environment(now), "live", edition=edition)
     ready = (https_ready if now.tls_certificate else http_ready)(settings.port, host=settings.host)
     found.append(dataclasses.replace(live, ready=ready, ready_seconds=60))
     return found
+
+
+def _bot_is_installed() -> bool:
+    """A hub goes on without its bot where the extra was not installed."""
+    if find_spec("slack_sdk") is not None:
+        return True
+    log.warning("up.bot_not_installed", hint="pip install 'collegium[slack]'")
+    return False
 
 
 def _ours(name: str, environment: dict[str, str], *arguments: str, edition: str = "") -> Child:

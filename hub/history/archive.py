@@ -25,6 +25,7 @@ from hub.history.sealed import Opener, Sealer
 
 MANIFEST = "manifest.json"
 MANIFEST_BYTES = 1 << 30
+BUFFER_BYTES = 1 << 20
 DATABASES = ("hub.sqlite3", "hub.pgdump")
 _NAMES = re.compile(
     r"hub\.sqlite3|hub\.pgdump|manifest\.json|operator\.token|keys/[A-Za-z0-9_][A-Za-z0-9._-]{0,80}"
@@ -65,7 +66,7 @@ class Packer:
         self._squeezed: Any = zstandard.ZstdCompressor(level=1, threads=0).stream_writer(
             cast(BinaryIO, sealer), closefd=False
         )
-        self._tar = tarfile.open(fileobj=self._squeezed, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+        self._tar = tarfile.open(fileobj=self._squeezed, mode="w|", bufsize=BUFFER_BYTES, format=tarfile.PAX_FORMAT)  # noqa: SIM115
         self._report = report
         self.members: list[Member] = []
 
@@ -101,7 +102,7 @@ def unpacked(
     manifest: Manifest | None = None
     plain: Any = zstandard.ZstdDecompressor().stream_reader(cast(BinaryIO, opener), closefd=False)
     try:
-        with tarfile.open(fileobj=plain, mode="r|") as tar:
+        with tarfile.open(fileobj=plain, mode="r|", bufsize=BUFFER_BYTES) as tar:
             for entry in tar:
                 if manifest is not None or not entry.isreg() or not _NAMES.fullmatch(entry.name):
                     raise _odd(f"it holds “{entry.name[:100]}”, which no backup has")

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bot.commands import run
+from bot.door import Door
+from bot.problems import Problem
 from bot.terminal import receive
 from hub import app
 from hub.cli import tree
@@ -70,6 +73,13 @@ def test_a_key_file_is_made_at_first_use_and_used_again(operator: Operator, tmp_
     again = operator(*words)
     assert again.code == 0 and key.strip() not in again.out
     assert (tmp_path / "k" / "key").read_text() == key
+
+
+def test_in_a_chat_an_export_is_told_where_it_can_be_made() -> None:
+    door = Door(lambda: pytest.fail("the hub is not asked"), call="/")
+    with pytest.raises(Problem, match="needs a folder on your machine") as told:
+        run("export ana/hcl out", door)
+    assert "collegium export" in told.value.hint
 
 
 def test_where_no_hub_is_nothing_is_made(operator: Operator, tmp_path: Path) -> None:

@@ -126,6 +126,15 @@ def test_the_plain_package_says_which_extra_runs_a_hub(
     assert not list(tmp_path.glob(".data"))
 
 
+def test_a_hub_without_the_demonstrations_libraries_says_so_before_it_starts(
+    hub_program: Path, bare: dict[str, str], tmp_path: Path
+) -> None:
+    words = [hub_program, "up", "--demo", "--data", "data"]
+    done = subprocess.run(words, env=bare, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 8 and "pip install 'collegium[demo]'" in done.stderr, done.stderr
+    assert not (tmp_path / "data").exists()
+
+
 def test_the_plain_package_is_light(shell_program: Path) -> None:
     """Who only talks to a hub installs no server, no database driver, no native code but msgspec's."""
     held = json.loads(run(UV, "pip", "list", "--python", shell_program.parent / "python", "--format", "json"))
