@@ -92,6 +92,7 @@ def serve_web(settings: Settings, *, uds: Path | None = None, host: str | None =
     """Run one web process until SIGTERM, on a Unix socket or on an address."""
     import uvicorn
 
+    from hub.core.connection import Droppable
     from hub.web.application import create
 
     uvicorn.run(
@@ -100,6 +101,7 @@ def serve_web(settings: Settings, *, uds: Path | None = None, host: str | None =
         host=host or settings.host,
         port=port or settings.port,
         loop="uvloop",
+        http=Droppable,
         log_level="warning",
         access_log=False,
         ws="none",

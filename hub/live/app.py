@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
+from hub.core.connection import Droppable
 from hub.core.settings import Settings
 from hub.live.certificate import ServedCertificate
 from hub.live.connection import RoomProtocol
@@ -53,6 +54,7 @@ def server(settings: Settings, **options: object) -> uvicorn.Server:
     choices: dict[str, object] = {
         "host": settings.host,
         "port": settings.port,
+        "http": Droppable,
         "ws": RoomProtocol,
         "ws_max_size": MAX_FRAME_BYTES,
         # Each deflating connection would cost 34 KB and twice the processor; a tick is 300 bytes.

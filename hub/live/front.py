@@ -17,6 +17,8 @@ import msgspec
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from hub.core.connection import cut
+
 log = structlog.get_logger()
 BUFFER_BYTES = 256 * 1024
 CONNECT_SECONDS = 5.0
@@ -94,7 +96,9 @@ class _Exchange:
         log.warning("front.web_broke_off", path=self._scope["path"][:200], error=repr(error))
         if not self._answering:
             await _problem(self._send, 502, "unavailable", "the hub broke off before it answered; try again")
-        # Otherwise leaving the answer unfinished makes the server cut the connection, which tells the client.
+        else:
+            # An answer that web broke off is dropped with what is on its way: the reader may have lost the right to it.
+            cut(self._scope)
         return None
 
     async def _feed(self, head: bytes) -> None:

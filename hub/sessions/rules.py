@@ -108,7 +108,7 @@ def would_change(
         found.append(f"a token whose scopes include {permission}")
     having = [held for held, permissions in SESSION_PERMISSIONS.items() if permission in permissions]
     if having and (role is None or role not in having) and not (by_link and permission in NOT_BY_LINK):
-        given = [held for held in having if held in GIVEN]
+        given = [held for held in GIVEN if held in having]
         found.append(f"one of the roles {', '.join(given)}" if given else "being the owner (session_hand_over)")
         if role is None and permission in OPEN_READS and not by_link:
             found.append("opening the session to the hub (session_change with visibility hub)")

@@ -16,8 +16,9 @@ import structlog
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
+from hub.core.connection import cut
 from hub.core.context import Actor
 from hub.core.errors import HubError, NotSignedIn, Unavailable
 from hub.core.house import House
@@ -77,6 +78,10 @@ class Held(StreamingResponse):
         super().__init__(content, *args, **kwargs)
         self._holding = holding
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        await super().__call__(scope, receive, send)
+
     async def stream_response(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async for piece in self.body_iterator:
@@ -84,7 +89,8 @@ class Held(StreamingResponse):
                 await self._holding.insist()
             except HubError as error:
                 log.info("stream.cut", code=error.code)
-                # An answer that is left unfinished makes the server cut the connection.
+                # An answer that is left unfinished ends its connection; this drops what is on its way, too.
+                cut(self._scope)
                 return
             if piece:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
