@@ -100,9 +100,13 @@ async def call(method: Call, /, **params: Any) -> AsyncSlackResponse:
             log.warning("slack.unreachable", error=repr(broken)[:200])
         if trouble(error) is not Trouble.SLACK or attempt == _ATTEMPTS:
             raise Failed(error)
-        await asyncio.sleep(min(wait, _LONGEST_RETRY_AFTER_SECONDS))
+        await pause_for(min(wait, _LONGEST_RETRY_AFTER_SECONDS))
         pause *= 2
     raise AssertionError("the last attempt returned or raised")
+
+
+async def pause_for(seconds: float) -> None:
+    await asyncio.sleep(seconds)
 
 
 def _reading(refused: SlackApiError, pause: float) -> tuple[str, float]:

@@ -132,9 +132,9 @@ def errors(kind: str, problem: Problem) -> dict[str, str]:
             found.setdefault(name, _said(what))
     if not found:
         where = problem.path or problem.detail.partition(":")[0]
-        name = _field(by_option, where) or fields[0].name
-        hint = f" {problem.hint}" if problem.hint else ""
-        found[name] = _said(problem.detail.removeprefix(f"{where}: ") + hint)
+        name = _field(by_option, where)
+        detail = problem.detail.removeprefix(f"{where}: ") if name else problem.detail
+        found[name or fields[0].name] = _said(f"{detail} {problem.hint}".strip())
     return found
 
 

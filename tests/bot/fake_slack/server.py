@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -41,6 +42,7 @@ class FakeSlack:
         self.tokens = {self.bot_token: scopes, self.app_token: frozenset({"connections:write"})}
         self.sockets = SocketMode(self.state)
         self._to: httpx.Client | None = None
+        self._signed_at: dict[bytes, int] = {}
         self._listen = socket.create_server(("127.0.0.1", 0))
         self.port = self._listen.getsockname()[1]
         self.origin = f"http://127.0.0.1:{self.port}"
@@ -150,6 +152,8 @@ class FakeSlack:
 
     def deliver_to(self, url: str = "http://bot", *, uds: str | None = None) -> None:
         """Where the bot's request URLs are: `{url}/slack/events`, over a Unix socket when one is named."""
+        if self._to is not None:
+            self._to.close()
         transport = httpx.HTTPTransport(uds=uds, limits=httpx.Limits(max_connections=200))
         self._to = httpx.Client(base_url=url, transport=transport, timeout=30)
 
@@ -264,16 +268,21 @@ class FakeSlack:
     # The wire.
 
     def signed(self, body: bytes, *, at: int | str | None = None, secret: str | None = None) -> dict[str, str]:
-        """The headers Slack signs a body with."""
-        stamp = str(int(time.time()) if at is None else at)
+        """The headers Slack signs a body with: each delivery of the same body in a second of its own."""
+        if at is None:
+            self._signed_at[body] = at = max(int(time.time()), self._signed_at.get(body, 0) + 1)
+        stamp = str(at)
         key = (secret or self.signing_secret).encode()
         digest = hmac.new(key, b"v0:" + stamp.encode() + b":" + body, hashlib.sha256).hexdigest()
         return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={digest}"}
 
-    def post(self, body: bytes, headers: dict[str, str], path: str = "/slack/events") -> httpx.Response:
+    def post(self, body: bytes, headers: Mapping[str, str | bytes], path: str = "/slack/events") -> httpx.Response:
         """Exactly these bytes to the bot."""
         assert self._to is not None, "first say where the bot is: deliver_to(url)"
-        return self._to.post(path, content=body, headers=headers)
+        raw = [
+            (name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in headers.items()
+        ]
+        return self._to.post(path, content=body, headers=raw)
 
     def _send(self, kind: str, payload: dict[str, Any], retry: int = 0) -> Attempt:
         started = time.monotonic()
