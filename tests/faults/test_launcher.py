@@ -19,8 +19,9 @@ from hub.core import launcher
 from hub.core.valkey import valkey
 folder, guard = Path(sys.argv[1]), sys.argv[2] == "guard"
 def child(word):
-    return launcher.Child(word, (sys.executable, str(folder / "kid.py"), str(folder), word),
-                          ready=(folder / f"{word}.pid").exists)
+    kid = "crasher" if word == "trimming" else word
+    return launcher.Child(word, (sys.executable, str(folder / "kid.py"), str(folder), kid),
+                          ready=(folder / f"{kid}.pid").exists, is_needed=word != "trimming")
 children = [valkey(folder / "valkey", folder / "v.sock")] if "valkey" in sys.argv[3:] else []
 children += [child(word) for word in sys.argv[3:] if word != "valkey"]
 house = launcher.Launcher(children, folder / "logs", console=sys.stdout, grace_seconds=0.5,
@@ -177,6 +178,12 @@ def test_a_child_that_always_crashes_closes_the_house_with_its_name(house: Calla
     assert "crasher ended 5 times in a row, last with 3; see" in up.output()
     assert len((up.folder / "crashes").read_text().splitlines()) == 5
     assert up.nobody_left()
+
+
+def test_what_the_house_can_do_without_never_closes_it(house: Callable[..., House]) -> None:
+    up = house("worker", "trimming").ready()
+    wait_until(lambda: len((up.folder / "crashes").read_text().split()) > 6)
+    assert up.process.poll() is None
 
 
 def test_a_child_that_never_becomes_ready_is_named(tmp_path: Path) -> None:
