@@ -49,8 +49,9 @@ def look(hub: ChatHub, things: Iterable[Thing], sessions: Iterable[str], *, over
 
 
 def _sessions(hub: ChatHub, seen: Seen, ids: set[str]) -> None:
-    if missing := ids - seen.sessions.keys():
-        for one in hub.look(sessions=tuple(sorted(missing))).sessions:
+    missing = sorted(ids - seen.sessions.keys())
+    for start in range(0, len(missing), _AT_ONCE):
+        for one in hub.look(sessions=tuple(missing[start : start + _AT_ONCE])).sessions:
             seen.sessions[one.id] = one
 
 

@@ -51,6 +51,8 @@ class Live:
         self.tries = 0
         self.shorter = 0
         self.is_busy = False
+        self.is_broken = False  # its face cannot be rendered; the next one may be
+        self.is_from_here = False  # what it shows was made in its own channel
         self._rendered: tuple[Face, int, dict[str, Any], str] | None = None
         # Whether a post may have been sent that nobody saw the end of.
         self.is_unsure = card.state == "posting" and not is_ours
@@ -102,6 +104,7 @@ def shown_digest(shown: dict[str, Any]) -> str:
 
 
 Record = Callable[..., Awaitable[Card]]
+Elsewhere = Callable[[Live, Posts], Awaitable[None]]
 Ask = Callable[..., Awaitable[Any]]
 
 
@@ -113,11 +116,12 @@ class Worker:
         hub: ChatHub,
         record: Record,
         ask: Ask,
+        elsewhere: Elsewhere,
         now: Callable[[], float],
         *,
         settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
-        self._hub, self._record, self._ask, self._now = hub, record, ask, now
+        self._hub, self._record, self._ask, self._elsewhere, self._now = hub, record, ask, elsewhere, now
         self._settle_seconds = settle_seconds
         self.edits: dict[tuple[str, str], Bucket] = {}
         self.breath = Breath(1.05)
@@ -162,6 +166,8 @@ class Worker:
                 case Need.SETTLE:
                     live.card = await self._record(live.card.id, settled=True)
         except Refused as refused:
+            if need is Need.POST and refused.why is Why.PLACE and live.is_from_here:
+                await self._elsewhere(live, posts)
             await self._refused(live, need, refused)
         else:
             live.tries = 0

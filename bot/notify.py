@@ -23,7 +23,7 @@ from bot.hub_client import NoAnswer
 from bot.hub_views import Event, Events
 from bot.notify_rules import Face, Happening, Thing, first_state, happening, urgency
 from bot.notify_workspaces import Workspaces
-from bot.posts import Posts
+from bot.posts import Posts, Refused
 from bot.problems import Problem
 
 log = structlog.get_logger()
@@ -35,6 +35,7 @@ _POLL_SECONDS = 5.0
 _LINKS_SECONDS = 60.0
 _IDLE_SECONDS = 0.5
 _AGAIN_SECONDS = 2.0
+_LONGEST_PAUSE_SECONDS = 300.0
 
 Workspace = Callable[[str, str], Posts | None]
 Heard = Callable[[Event], Awaitable[None]]
@@ -67,7 +68,7 @@ class Follower:
         self._of: dict[Thing, dict[str, Live]] = {}
         self._workflow_of: dict[str, str] = {}
         self.epoch = 0
-        self.worker = Worker(hub, self.record, self.ask, now, settle_seconds=settle_seconds)
+        self.worker = Worker(hub, self.record, self.ask, self._in_private, now, settle_seconds=settle_seconds)
         self.digests = Digests(self)
         self._nudge = asyncio.Event()
 
@@ -159,7 +160,20 @@ class Follower:
         for place, cards, is_from_here in channels.values():
             state = first_state(thing.kind, cards, is_from_here=is_from_here)
             if state is not None and self.workspace(place.platform, place.workspace) is not None:
-                await self.claim(thing, place, state, session=one.session, person=one.begun_by)
+                live = await self.claim(thing, place, state, session=one.session, person=one.begun_by)
+                live.is_from_here = is_from_here
+
+    async def _in_private(self, live: Live, posts: Posts) -> None:
+        """Where a command was heard but the bot may not write: its card goes to who wrote it, in private."""
+        card = live.card
+        if card.person is None or live.face is None or card.channel.startswith("D"):
+            return
+        known = await self.ask(self.hub.mentioned, card.person, card.platform, card.workspace)
+        for user in known.users[:1]:
+            with contextlib.suppress(Refused):
+                place = Place(card.platform, card.workspace, await posts.direct(user))
+                made = await self.claim(_thing(card), place, "wanted", session=card.session, person=card.person)
+                self.show(made, live.face)
 
     async def _cards_of(self, place: Place) -> str:
         channel = await self.ask(self.hub.channel, place.platform, place.workspace, place.channel)
@@ -224,11 +238,11 @@ class Follower:
     def show(self, live: Live, face: Face) -> None:
         """The latest face of a card wins; how urgent it is goes by the most urgent change not shown yet."""
         pressing = urgency(None if live.face is None else live.face.standing, face.standing)
-        is_waiting = live.need() is not None
+        is_waiting = live.face is not None and not live.is_broken and live.need() is not None
         if not is_waiting:
             live.dirty_since = self.now()
         live.urgency = min(live.urgency, pressing) if is_waiting else pressing
-        live.face = face
+        live.face, live.is_broken = face, False
 
     # Work.
 
@@ -268,7 +282,14 @@ class Follower:
         """What is left to be done now, the most urgent first, the longest waiting before the others."""
         found = []
         for live in self.live.values():
-            need = None if live.is_busy else live.need()
+            if live.is_busy or live.is_broken:
+                continue
+            try:
+                need = live.need()
+            except Exception:  # one face that cannot be shown must not keep the others from being shown
+                log.exception("card.cannot_be_shown", card=live.card.id)
+                live.is_broken = True
+                continue
             if need is not None:
                 found.append((live, need))
         return sorted(found, key=lambda one: (one[0].urgency, one[0].dirty_since))
@@ -280,6 +301,12 @@ class Follower:
                 live.not_before = self.now() + 10.0
             else:
                 await self.worker.do(live, need, posts)
+        except Overtaken:
+            raise
+        except Exception:  # the edge of one card's work: the others go on
+            log.exception("card.failed", card=live.card.id, need=need.value)
+            live.tries += 1
+            live.not_before = self.now() + min(2.0**live.tries, _LONGEST_PAUSE_SECONDS)
         finally:
             live.is_busy = False
         if live.card.settled:
@@ -325,7 +352,7 @@ class Follower:
             except Problem as problem:
                 if problem.code == "stale_follower":
                     raise Overtaken(self.holder) from problem
-                if problem.status < 500:
+                if problem.status < 500 and problem.status != 429:
                     raise
                 log.warning("follower.hub_in_trouble", code=problem.code)
             await asyncio.sleep(pause)
@@ -364,8 +391,8 @@ async def _serve(hub: ChatHub, workspaces: Workspaces, holder: str) -> None:
                 await follower.run()
             except Overtaken:
                 log.info("follower.waits")
-            except Problem as problem:
-                log.error("follower.refused", code=problem.code, detail=problem.detail[:200])
+            except Exception:  # the worker's edge: whatever it was, the rows say where to go on
+                log.exception("follower.failed")
             await asyncio.sleep(_AGAIN_SECONDS)
     finally:
         looking.cancel()

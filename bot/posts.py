@@ -56,6 +56,9 @@ class Posts(Protocol):
     async def find(self, channel: str, nonce: str, *, since: float, thread: str = "") -> str:
         """The id of the message posted under this nonce since then; empty when there is none."""
 
+    async def direct(self, user: str) -> str:
+        """The channel of a person's direct messages with the bot."""
+
 
 _CLASSES: dict[Why, str] = {
     Why.PLACE: "channel_not_found not_in_channel is_archived restricted_action restricted_action_read_only_channel "
@@ -124,6 +127,10 @@ class SlackPosts:
                 return ""
             asked["cursor"] = cursor
         raise Refused(Why.SCOPE, "too_much_to_read")
+
+    async def direct(self, user: str) -> str:
+        answer = await self._call("conversations.open", users=user)
+        return str(answer["channel"]["id"])
 
     async def _call(self, method: str, *, is_read: bool = False, **params: Any) -> dict[str, Any]:
         how: dict[str, Any] = {"http_verb": "GET", "params": params} if is_read else {"json": params}

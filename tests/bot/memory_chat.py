@@ -216,6 +216,9 @@ class MemoryPosts:
         found = [one.ident for one in self.sent if (one.channel, one.nonce) == (channel, nonce) and not one.is_deleted]
         return str(self._meet(lambda: found[0] if found else ""))
 
+    async def direct(self, user: str) -> str:
+        return f"D{user}"
+
     @property
     def roots(self) -> list[Sent]:
         return [one for one in self.sent if not one.thread and not one.is_deleted]

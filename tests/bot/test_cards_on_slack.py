@@ -291,9 +291,23 @@ def test_what_was_posted_is_deleted_on_request(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("error", ["channel_not_found", "not_in_channel", "is_archived", "restricted_action"])
-def test_a_channel_that_cannot_be_reached_gets_no_card_and_no_second_try(lab: Lab, error: str) -> None:
+def test_a_card_that_may_not_be_posted_where_it_was_asked_for_goes_to_who_asked(lab: Lab, error: str) -> None:
     lab.slack.fault("chat.postMessage", error)
     job = lab.submit()
+    lab.follow()
+    lab.end(job, "failed")
+    lab.follow()
+    assert {one.channel for one in lab.slack.messages} == {lab.slack.direct(lab.user)}
+    assert [one.thread is None for one in lab.slack.messages] == [True, False]
+    assert [row.state for row in lab.cards()] == ["lost", "posted"]
+
+
+@pytest.mark.parametrize("error", ["channel_not_found", "not_in_channel", "is_archived", "restricted_action"])
+def test_a_channel_of_the_session_that_cannot_be_reached_gets_no_card_and_no_second_try(lab: Lab, error: str) -> None:
+    lab.act("session_create", name="hcl")
+    give_channel(lab, lab.channel, "full")
+    lab.slack.fault("chat.postMessage", error)
+    job = lab.submit(channel=None, session_id="hcl")
     lab.follow()
     lab.end(job)
     lab.follow()
