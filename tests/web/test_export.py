@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from starlette.testclient import TestClient
 
 from bot.commands import tree
@@ -49,6 +50,13 @@ class ByTestClient(httpx.BaseTransport):
 
     def close(self) -> None:
         pass
+
+
+def check_sums(root: Path) -> None:
+    """What `sha256sum -c` does."""
+    for line in (root / "SHA256SUMS").read_text().splitlines():
+        digest, _, path = line.partition("  ")
+        assert hashlib.sha256((root / path).read_bytes()).hexdigest() == digest, path
 
 
 @pytest.fixture
@@ -88,14 +96,11 @@ def lived_in(house: House, ana: Actor, perform: Perform) -> House:
     return house
 
 
-def test_everything_is_there_and_sha256sum_agrees(lived_in: House, export: Export, tmp_path: Path) -> None:
+def test_everything_is_there_and_its_sums_agree(lived_in: House, export: Export, tmp_path: Path) -> None:
     ran = export("ana/personal", "out")
     assert ran.code == 0, ran.err
     root = tmp_path / "out"
-    checked = subprocess.run(
-        ["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=root, capture_output=True, text=True, check=False
-    )
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    check_sums(root)
     listed = {line.partition("  ")[2] for line in (root / "SHA256SUMS").read_text().splitlines()}
     assert listed | {"SHA256SUMS"} == {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()}
     place = root / "ana" / "personal"
@@ -116,21 +121,15 @@ def test_everything_is_there_and_sha256sum_agrees(lived_in: House, export: Expor
     assert {one["file"] for one in info} == {p for p in listed if "/artifacts/" in p or "/older/" in p}
 
 
-def test_a_signature_verifies_with_openssl_and_names_what_lies_beside_it(
-    lived_in: House, export: Export, tmp_path: Path
-) -> None:
+def test_a_signature_verifies_and_names_what_lies_beside_it(lived_in: House, export: Export, tmp_path: Path) -> None:
     assert export("ana/personal", "out").code == 0
     entries = tmp_path / "out" / "ana" / "personal" / "entries"
     (home,) = entries.iterdir()
     assert home.name == "n1-Levels _ of_ HCl_"
     (signature,) = (each.with_suffix("") for each in (home / "signatures").glob("*.pae"))
-    openssl = shutil.which("openssl")
-    assert openssl is not None
-    verified = subprocess.run(
-        [openssl, "pkeyutl", "-verify", "-pubin", "-inkey", f"{signature}.pem", "-rawin", "-in", f"{signature}.pae",
-         "-sigfile", f"{signature}.sig"], capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+    public = load_pem_public_key(Path(f"{signature}.pem").read_bytes())
+    assert isinstance(public, Ed25519PublicKey)
+    public.verify(Path(f"{signature}.sig").read_bytes(), Path(f"{signature}.pae").read_bytes())
     envelope = json.loads(Path(f"{signature}.dsse.json").read_bytes())
     payload = base64.b64decode(envelope["payload"])
     assert payload in Path(f"{signature}.pae").read_bytes()
@@ -142,6 +141,23 @@ def test_a_signature_verifies_with_openssl_and_names_what_lies_beside_it(
     assert cited[0]["file"] == "ana/personal/artifacts/data~2/levels.csv"  # beside Data
     content = tmp_path / "out" / cited[0]["file"]
     assert subjects["data/levels.csv"] == hashlib.sha256(content.read_bytes()).hexdigest()
+
+
+@pytest.mark.real
+def test_what_the_readme_says_to_type_does_what_it_says(lived_in: House, export: Export, tmp_path: Path) -> None:
+    assert export("ana/personal", "out").code == 0
+    root = tmp_path / "out"
+    lines = [line.strip() for line in (root / "README.txt").read_text().splitlines()]
+    sums, openssl = (line for line in lines if line.startswith(("sha256sum -c", "openssl ")))
+    summed = subprocess.run(["sh", "-c", sums], cwd=root, check=False, capture_output=True, text=True)
+    assert summed.returncode == 0 and "v1.md: OK" in summed.stdout, summed.stderr
+    (signature,) = (each.with_suffix("") for each in root.rglob("*.pae"))
+    for changed in (False, True):
+        if changed:
+            Path(f"{signature}.pae").write_bytes(b"another statement")
+        words = [word.replace("SIGNATURE", str(signature)) for word in openssl.split()]
+        verified = subprocess.run(words, check=False, capture_output=True, text=True)
+        assert (verified.returncode == 0) is not changed, verified.stdout + verified.stderr
 
 
 def test_a_second_run_fetches_only_what_is_new(
@@ -172,7 +188,7 @@ def test_a_hub_that_goes_away_leaves_a_clear_state_and_the_rest_comes_later(
     root = tmp_path / "out"
     assert "No hub answers" in (root / "INCOMPLETE.txt").read_text()
     assert not json.loads((root / "manifest.json").read_text())["complete"]
-    subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=root, check=True, capture_output=True)
+    check_sums(root)
     hub.faults.clear()
     hub.asked.clear()
     assert export("ana/personal", "out").code == 0
@@ -292,4 +308,4 @@ def test_the_operator_leaves_with_everybodys_sessions_from_the_data_folder(
     root = tmp_path / "out"
     assert (root / "ben/personal/artifacts/private.txt").read_bytes() == b"Ben's"
     assert (root / "ana/personal/older/data/levels@1.csv").exists()
-    subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=root, check=True, capture_output=True)
+    check_sums(root)
