@@ -25,7 +25,7 @@ from hub.core.ids import new_secret
 from hub.jobs import logs, transitions
 from hub.jobs.rules import Event
 from hub.jobs.tables import jobs
-from hub.people import accounts
+from hub.people import accounts, once
 from hub.perform import perform as perform_action
 from hub.perform import record
 from hub.work.dispatcher import number_all
@@ -58,6 +58,7 @@ $$\\tilde\\nu(m) = \\tilde\\nu_0 + (B' + B'')\\,m + (B' - B'')\\,m^2 - 4 D m^3$$
 - The scale of the instrument is off by 0.23 cm$^{-1}$.
 - The rotational constants do not mind, since they are *differences*.
 """
+BOT = Actor(id="tok_bot", name="bot", kind="service", hub_role="service")
 HOSTILE = '<img src=x onerror="alert(1)">'
 
 
@@ -83,6 +84,9 @@ class World(msgspec.Struct):
     blob: str
     link: str
     guarded: str  # the secret of a link that asks for a passphrase
+    invitation: str  # the secrets of links that ask somebody: Ben into Ana's session, Ana whether she is who they mean
+    chat_link: str
+    address_link: str
 
 
 def make(house: House, clock: FrozenClock, perform: Perform, ana: Actor, ben: Actor) -> World:
@@ -139,7 +143,15 @@ def make(house: House, clock: FrozenClock, perform: Perform, ana: Actor, ben: Ac
     perform(ben, "link_open", secret=shared["secret"])  # Ben belongs here by two grants, and is one person.
     # In Ben's own session, so that this one's pages count one link.
     guarded = perform(ben, "link_create", session_id="personal", passphrase="blue kettle")["secret"]
+    invitation = perform(ben, "session_share", session_id="personal", participants=[{"email": "kim@university.edu"}])
+    chat = {"platform": "slack", "workspace": "T0CHEM", "user": "U0ANA", "name": f"ana {HOSTILE}"}
+    perform(ana, "chat_link", secret=perform(BOT, "chat_link_begin", **chat)["secret"])
+    other = {**chat, "user": "U1ANA", "workspace_name": "Chemistry"}
     clock.set(now)
+    chat_link = perform(BOT, "chat_link_begin", **other)["secret"]
+    address_link = new_secret("clge")
+    ends, link_id = now + dt.timedelta(hours=1), {"link": "eml_x", "email": "ana@chemistry.edu"}
+    house.db.write(lambda tx: once.issue(tx, address_link, "email", person=ana.id, expires_at=ends, **link_id))
     for version in (photo, table, text, lines, script):
         previews.make(house, version)
     number_all(house, "test")
@@ -147,6 +159,7 @@ def make(house: House, clock: FrozenClock, perform: Perform, ana: Actor, ben: Ac
         house, ana, ben, _operator(house), session, "ana/hcl-band", running, failed, succeeded, queued, signed,
         unsigned, figure, photo,
         table, text, blob, link, guarded,
+        invitation["invitations"][0]["secret"], chat_link, address_link,
     )  # fmt: skip
 
 

@@ -62,6 +62,12 @@ def paths(world: World) -> dict[str, str]:
         "table": f"/artifacts/{world.table}",
         "text": f"/artifacts/{world.text}",
         "blob": f"/artifacts/{world.blob}",
+        "my chats": "/me/chats",
+        "my e-mail": "/me/email",
+        "device": "/device",
+        "invitation": f"/invitation/{world.invitation}",
+        "chat link": f"/chat-link/{world.chat_link}",
+        "address link": f"/email/{world.address_link}",
     }
 
 

@@ -64,6 +64,7 @@ def mine(scope: Scope, params: dict[str, str]) -> str:
         f"{words.sentence(words.count(len(found), 'chat account'))} {'acts' if len(found) == 1 else 'act'} as you here."
         if found
         else "No chat account acts as you here.",
+        tab="Chat accounts",
         heading="Linked to you",
         items=[_item(scope, each) for each in found],
         none="To link one, write “/collegium link” in your chat and open the private link that answers.",

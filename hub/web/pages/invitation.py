@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+import msgspec
+
 from hub.core import limits
 from hub.core.context import Scope
 from hub.sessions import invitations
@@ -64,7 +66,7 @@ def _who_are_you(scope: Scope, token: str, found: Landing) -> str:
         text=f"Accept, and you may {MAY.get(found.role, found.role)} there. Opening this page has spent nothing.",
         told=_told(found),
         secret=token,
-        sign_in=landing.sign_in(f"/invitation/{quote(token, safe='')}"),
+        sign_in=msgspec.structs.replace(landing.sign_in(f"/invitation/{quote(token, safe='')}"), look=""),
         least=limits.PASSWORD_LEAST_CHARACTERS,
     )
 

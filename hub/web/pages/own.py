@@ -39,12 +39,20 @@ def require_person(scope: Scope) -> None:
 
 
 def show(
-    scope: Scope, title: str, text: str, *, heading: str, items: Sequence[Item], none: str, adds: Adds | None = None
+    scope: Scope,
+    title: str,
+    text: str,
+    *,
+    tab: str,
+    heading: str,
+    items: Sequence[Item],
+    none: str,
+    adds: Adds | None = None,
 ) -> str:
     """One such page."""
     return render.html(
         "own.html",
-        frames.plain(scope, title),
+        frames.own(scope, title, tab),
         now=scope.now,
         title=title,
         text=text,

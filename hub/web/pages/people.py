@@ -124,7 +124,8 @@ def _invited(scope: Scope, row: InvitationRow, session: str, here: str) -> tuple
     since = words.ago(frames.instant(row.created), scope.now)
     fields = {"session_id": session, "participant": row.id}
     act = Act("Withdraw", action="grant_revoke", fields=fields, next=here, look="quiet")
-    return row.email, frames.role_word(row.role), f"Invited {since}, has not come yet", act
+    told = f"; {row.mail}" if row.mail else ""
+    return row.email, frames.role_word(row.role), f"Invited {since}, has not come yet{told}", act
 
 
 def _settings(scope: Scope, session: SessionView, people: list[ParticipantView]) -> Settings | None:

@@ -63,9 +63,10 @@ def mine(scope: Scope, params: dict[str, str]) -> str:
     return own.show(
         scope,
         "E-mail addresses",
-        f"{words.sentence(words.number(proved))} {'is' if proved == 1 else 'are'} proved to be yours; what is sent there finds you."
+        f"{words.sentence(words.number(proved))} proved to be yours: invitations sent there find you."
         if proved
         else "You proved no address to be yours yet.",
+        tab="E-mail",
         heading="Your addresses",
         items=[_item(scope, each) for each in found],
         none="None yet." if mail.can_send(scope.settings) else "None. This hub sends no mail, so none can be proved.",
