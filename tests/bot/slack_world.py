@@ -16,6 +16,7 @@ import uvicorn
 
 from bot import process
 from bot.process import Wiring
+from hub import app
 from hub.chats.tables import chat_channels
 from hub.core.context import Actor
 from hub.core.house import House
@@ -40,6 +41,8 @@ class HubServer:
 
     def start(self) -> None:
         self.place.unlink(missing_ok=True)
+        if self._server is not None:  # the first one closed its house when it ended
+            self.house = app.build(self.house.settings, clock=self.house.clock, bus=self.house.bus)
         config = uvicorn.Config(
             self._late(create(self.house)), uds=str(self.place), log_level="error", access_log=False,
             ws="none", lifespan="on", timeout_graceful_shutdown=1,
@@ -51,7 +54,7 @@ class HubServer:
             assert self._thread.is_alive()
             time.sleep(0.005)
 
-    def _late(self, app: Any) -> Any:
+    def _late(self, web: Any) -> Any:
         async def late(scope: Any, receive: Any, send: Any) -> None:
             seconds = 0.0
             if scope["type"] == "http" and scope["path"] == "/api/actions" and self.late_seconds:
@@ -62,7 +65,7 @@ class HubServer:
                     await asyncio.sleep(seconds)
                 await send(message)
 
-            await app(scope, receive, send_late)
+            await web(scope, receive, send_late)
 
         return late
 
@@ -180,13 +183,14 @@ class SlackWorld:
         return f"ana/{name}"
 
     def rows(self, table: sa.Table, *conditions: Any) -> list[Any]:
-        with self.house.db.read() as conn:
+        with self.hub.house.db.read() as conn:
             return list(conn.execute(sa.select(table).where(*conditions)).all())
 
     def close(self) -> None:
         if self.bot is not None:
             self.bot.stop()
         self.hub.stop()
+        self.hub.house.close()
 
 
 @contextlib.contextmanager
