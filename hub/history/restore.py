@@ -85,7 +85,9 @@ def restore(
 
 def _refuse_full(data: Path) -> bool:
     """Whether the folder is there, empty. Raises Conflict when something is in it."""
-    if data.is_dir() and not any(data.iterdir()):
+    if data.is_dir() and {path.name for path in data.iterdir()} <= {STAGING}:
+        # What a restore that was killed had unpacked; nothing of it was in its place yet.
+        shutil.rmtree(data / STAGING, ignore_errors=True)
         return True
     if data.exists():
         raise Conflict(

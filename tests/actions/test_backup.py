@@ -214,6 +214,13 @@ def test_a_restore_that_fails_half_way_leaves_the_folder_as_empty_as_it_was(
     assert empty.exists() and not list(empty.iterdir())
 
 
+def test_a_restore_that_was_killed_is_begun_again(lived_in: House, tmp_path: Path) -> None:
+    path = Path(backup.write(lived_in, tmp_path / "safe", recovery_key=KEY).path)
+    (tmp_path / "again" / restore.STAGING / "keys").mkdir(parents=True)
+    (tmp_path / "again" / restore.STAGING / "keys" / "kek").write_bytes(b"half")
+    assert restore.restore(path, KEY, tmp_path / "again").contents == 1
+
+
 def test_what_is_no_backup_is_told(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("Dear all, this is a text of some length")
     with pytest.raises(InvalidInput, match="not a backup"):
