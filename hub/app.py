@@ -21,7 +21,7 @@ from hub.jobs import agent, starting
 from hub.jobs.house_port import HousePort
 from hub.ledger.keys import CheckpointKey
 from hub.people import embedded
-from hub.setup import stored
+from hub.setup import following, stored
 
 # Importing these registers actions, guards, names and steps; nothing else happens.
 FEATURES = (
@@ -95,8 +95,10 @@ def serve_web(settings: Settings, *, uds: Path | None = None, host: str | None =
     from hub.core.connection import Droppable
     from hub.web.application import create
 
+    house = build(settings)
+    following.follow(house)
     uvicorn.run(
-        create(build(settings)),
+        create(house),
         uds=None if uds is None else str(uds),
         host=host or settings.host,
         port=port or settings.port,

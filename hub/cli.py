@@ -196,10 +196,13 @@ def live() -> None:
 def work() -> None:
     """Run one worker, with the dispatcher and the sequencer beside it."""
     from hub import app
+    from hub.setup import following
     from hub.work import worker
 
     house = app.build(settings_for())
+    stop_following = following.follow(house)
     worker.run(house)
+    stop_following()
     house.close()
 
 

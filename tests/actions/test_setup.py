@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import http.server
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from hub.core.errors import Conflict, InvalidInput, NotAllowed
 from hub.core.house import House
 from hub.ledger.tables import ledger_bodies
 from hub.people import accounts
-from hub.setup import stored
+from hub.setup import following, health, stored
 from hub.setup.instance import instance
 from hub.setup.probes import TESTS
 from hub.setup.rules import Check
@@ -152,6 +153,23 @@ def test_what_is_stored_is_what_the_next_process_runs_by(
     assert app.build(given, clock=clock, bus=bus, db=house.db).settings.origin == "https://given.lab.org"
     perform(olga, "setup_change", public_url={})
     assert stored.overlaid(house).public_url == ""
+
+
+def test_a_process_that_runs_takes_up_what_is_stored_except_what_needs_a_restart(
+    house: House, perform: Perform, olga: Actor
+) -> None:
+    stop = following.follow(house)
+    try:
+        perform(olga, "setup_change", public_url={"url": "https://hub.lab.org"})
+        perform(olga, "setup_change", mail=MAIL)
+        deadline = time.monotonic() + 10
+        while not house.settings.smtp_url and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert house.settings.smtp_url.endswith("@mail.lab.org:587")
+        assert house.settings.public_url == ""
+        assert look(house, olga).restart_needed
+    finally:
+        stop()
 
 
 # The public address
@@ -535,3 +553,56 @@ def test_a_newer_test_takes_the_place_of_one_that_waits(house: House, perform: P
     second = perform(olga, "setup_test", step="owner")
     assert not carry_out(house, first["test"])
     assert carry_out(house, second["test"])
+
+
+# What doctor looks at again
+
+
+def found_by_doctor(house: House) -> dict[str, Check]:
+    return {f"{about}: {check.name}": check for about, check in health.checks(house)}
+
+
+def test_doctor_tests_what_was_set_up_again_and_leaves_no_trace(
+    house: House, perform: Perform, olga: Actor, slack: FakeSlack, tmp_path: Path
+) -> None:
+    assert found_by_doctor(house) == {}
+    perform(olga, "setup_skip", step="mail")
+    slack.channel("lab")
+    outcome(house, perform(olga, "setup_change", slack=tokens(slack, channel="lab")))
+    outcome(house, perform(olga, "setup_change", backup={"folder": str(tmp_path / "backups")}))
+    found = found_by_doctor(house)
+    assert {name for name, check in found.items() if check.holds} == {
+        "Slack: workspace", "Slack: scopes", "Slack: way in", "Backup place: place", "Backup place: room",
+    }  # fmt: skip
+    assert "collegium backup" in found["Backup place: newest backup"].hint
+    assert "does not answer" in found["Slack: bot"].words
+    assert len(slack.messages) == 1 and list((tmp_path / "backups").iterdir()) == []
+
+
+def test_doctor_finds_what_broke_since(
+    house: House, perform: Perform, olga: Actor, slack: FakeSlack, tmp_path: Path
+) -> None:
+    outcome(house, perform(olga, "setup_change", slack=tokens(slack)))
+    outcome(house, perform(olga, "setup_change", backup={"folder": str(tmp_path / "backups")}))
+    (tmp_path / "backups").rmdir()
+    slack.tokens.clear()
+    found = found_by_doctor(house)
+    assert found["Slack: workspace"].words == "Slack does not know this bot token."
+    assert "no such file" in found["Backup place: place"].words
+
+
+def test_doctor_tests_what_the_environment_sets_too(house: House, tmp_path: Path) -> None:
+    house.given_settings = msgspec.structs.replace(house.given_settings, backup_to=str(tmp_path / "gone"))
+    assert not found_by_doctor(house)["Backup place: place"].holds
+
+
+@pytest.mark.parametrize(
+    ("content", "holds"),
+    [(b"000000005AD76BD555C1D6D771DE417A4B87E4B4:4\r\n", True), (b"password\n", False), (None, False)],
+)
+def test_doctor_reads_the_breach_list(house: House, tmp_path: Path, content: bytes | None, holds: bool) -> None:
+    if content is not None:
+        (tmp_path / "breached.txt").write_bytes(content)
+    given = msgspec.structs.replace(house.given_settings, breached_passwords=str(tmp_path / "breached.txt"))
+    house.given_settings = given
+    assert found_by_doctor(house)["Passwords: breach list"].holds is holds

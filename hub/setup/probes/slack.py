@@ -199,7 +199,7 @@ def _words(name: str, error: str) -> Check:
 
 
 def _away(error: HubError) -> Check:
-    return Check("Slack", False, f"{sentence(error.message)}.", "Look at this machine's way to the network; then test again.")
+    return Check("Slack", False, f"{sentence(error.message)}.", "Look at the way to the network, then test again.")
 
 
 def _actor(house: House, person: str) -> Actor:
