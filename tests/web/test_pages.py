@@ -159,10 +159,8 @@ def test_who_may_only_read_is_offered_nothing_else(application: Starlette, world
         assert offered == (["session_leave"] if name == "people" else []), name
 
 
-def test_a_stranger_is_told_there_is_nothing_here(
-    application: Starlette, world: World, perform: Perform, operator: Actor
-) -> None:
-    theirs = browser(application, world, operator)
+def test_a_stranger_is_told_there_is_nothing_here(application: Starlette, world: World) -> None:
+    theirs = browser(application, world, world.olga)
     for name in ("room", "notebook", "jobs", "files", "people", "signed", "running", "figure"):
         answer = theirs.get(paths(world)[name])
         assert answer.status_code == 404, name
