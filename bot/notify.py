@@ -30,7 +30,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 AT_ONCE = 8
-_WAIT_SECONDS = 4.0  # less than half of the lease that every page renews
+_WAIT_SECONDS = 4  # less than half of the lease that every page renews
 _POLL_SECONDS = 5.0
 _LINKS_SECONDS = 60.0
 _IDLE_SECONDS = 0.5
@@ -58,7 +58,7 @@ class Follower:
         now: Callable[[], float] = time.time,
         at_once: int = AT_ONCE,
         settle_seconds: float = SETTLE_SECONDS,
-        wait_seconds: float = _WAIT_SECONDS,
+        wait_seconds: int = _WAIT_SECONDS,
         poll_seconds: float = _POLL_SECONDS,
     ) -> None:
         self.hub, self.workspace, self.holder = hub, workspace, holder
@@ -253,8 +253,10 @@ class Follower:
                 wait = self._begin_what_may_be_done(running)
                 self._nudge.clear()
                 nudged = asyncio.create_task(self._nudge.wait())
-                await asyncio.wait({*running, nudged}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
-                nudged.cancel()
+                try:
+                    await asyncio.wait({*running, nudged}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    nudged.cancel()
                 for task in [one for one in running if one.done()]:
                     running.discard(task)
                     task.result()

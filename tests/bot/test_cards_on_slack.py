@@ -13,6 +13,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from bot import notify
 from bot.card_faces import is_loopback
 from bot.card_work import Need
 from bot.chat_hub import ChatHub
@@ -29,7 +30,7 @@ from hub.people.tables import chat_identities
 from hub.perform import perform, record
 from tests.bot.fake_slack import FakeSlack, Message
 from tests.bot.slack_world import HubServer
-from tests.conftest import NOW
+from tests.conftest import NOW, make_person
 from tests.web.test_chats import service_token
 
 TEAM = "T0LAB"
@@ -93,7 +94,7 @@ class Lab:
         async with aiohttp.ClientSession() as session:
             posts = SlackPosts(web_client(self.slack.bot_token, self.slack.url, session), timeout_seconds=1.0)
             self.house.clock.advance(20)  # type: ignore[attr-defined]
-            follower = Follower(self.hub, lambda *_: posts, holder, settle_seconds=0.0, wait_seconds=0.0)
+            follower = Follower(self.hub, lambda *_: posts, holder, settle_seconds=0.0, wait_seconds=0)
             follower.worker.breath.seconds = 0.0
             sequence = await follower.begin()
             while (page := self.hub.events(sequence)).events:
@@ -427,3 +428,58 @@ def test_every_error_name_has_a_class_and_an_unknown_one_is_about_what_was_sent(
     assert {error: why_of(error) for error in named} == named
     assert "nobody can be reached" in str(Refused(Why.PLACE, "is_archived"))
     assert Urgency.ENDED < Urgency.NEEDS_A_PERSON < Urgency.CHANGED < Urgency.PROGRESS
+
+
+# --- the running process ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.real
+def test_one_process_follows_and_the_next_goes_on_with_its_cards(lab: Lab) -> None:
+    """Two processes: one follows, and when it is stopped the other goes on with the same cards."""
+    perform(
+        lab.house,
+        {
+            "action": "chat_install", "platform": "slack", "workspace": TEAM, "bot_token": lab.slack.bot_token,
+            "signing_secret": lab.slack.signing_secret,
+        },
+        make_person(lab.house, "olga", hub_role="operator"),
+    )  # fmt: skip
+
+    async def day() -> list[float]:
+        lab.house.clock.advance(20)  # type: ignore[attr-defined]
+        stops = [asyncio.Event(), asyncio.Event()]
+        running = [
+            asyncio.create_task(notify.serve(lab.hub, holder=f"p{n}", api_url=lab.slack.url, stop=stop))
+            for n, stop in enumerate(stops)
+        ]
+        waits: list[float] = []
+        job = await asyncio.to_thread(lab.submit)
+        for turn, event in enumerate(("placed", "started", "ended")):
+            edits = len(lab.slack.called("chat.update"))
+            begun = time.monotonic()
+            await asyncio.to_thread(lab.happen, job, event)
+            await asyncio.to_thread(pass_once, lab.house.db, "test", lab.house.clock.now())
+            seen = "chat.postMessage" if turn == 0 else "chat.update"
+            await _until(lambda: len(lab.slack.called(seen)) > (0 if turn == 0 else edits))  # noqa: B023
+            waits.append(time.monotonic() - begun)
+        stops[0].set()
+        await running[0]
+        lab.house.clock.advance(20)  # type: ignore[attr-defined]
+        await asyncio.to_thread(lab.happen, job, "succeeded")
+        await asyncio.to_thread(pass_once, lab.house.db, "test", lab.house.clock.now())
+        await _until(lambda: bool(lab.replies))
+        stops[1].set()
+        await running[1]
+        return waits
+
+    waits = asyncio.run(day())
+    assert len(lab.roots) == len(lab.replies) == 1
+    assert "succeeded" in lab.roots[0].text
+    assert max(waits) < 10  # how quick it is, the benchmark says
+
+
+async def _until(holds: Any, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
