@@ -18,7 +18,7 @@ from hub.core import actions, limits
 from hub.core.context import Actor
 from hub.core.errors import InvalidInput, NotAllowed, NotSignedIn, TooMany, Unavailable
 from hub.core.house import House
-from hub.people import passkeys
+from hub.people import challenges
 from hub.web import cookies, endpoints
 from hub.web.endpoints import house_of
 from hub.web.pages import signin as page
@@ -124,7 +124,7 @@ ROUTES = [
     Route("/signin", by_password, methods=["POST"]),
     Route("/signin/second", by_code, methods=["POST"]),
     Route("/signin/passkey", by_passkey, methods=["POST"]),
-    Route("/signin/passkey/options", options(passkeys.options_to_use, anonymous=True), methods=["POST"]),
-    Route("/me/passkeys/options", options(passkeys.options_to_add, anonymous=False), methods=["POST"]),
+    Route("/signin/passkey/options", options(challenges.options_to_use, anonymous=True), methods=["POST"]),
+    Route("/me/passkeys/options", options(challenges.options_to_add, anonymous=False), methods=["POST"]),
     Route("/step-up", prove_anew, methods=["POST"]),
 ]

@@ -17,7 +17,7 @@ from hub.core.errors import HubError, NotAllowed, NotSignedIn, TooMany, Unavaila
 from hub.core.house import House
 from hub.core.settings import Settings
 from hub.ledger.tables import ledger
-from hub.people import passkeys
+from hub.people import challenges, passkeys
 from hub.people.tables import passkeys as stored
 from hub.people.tables import sign_ins
 from tests.actions.people_fixtures import STRANGER, act, in_browser, rows, with_app, with_password
@@ -33,12 +33,12 @@ def on_localhost(house: House) -> None:
 
 def add(house: House, browser: Actor, device: SoftAuthenticator, **more: Any) -> Any:
     return act(
-        house, browser, "account_passkey_add", passkey=device.make(passkeys.options_to_add(house, browser)), **more
+        house, browser, "account_passkey_add", passkey=device.make(challenges.options_to_add(house, browser)), **more
     )
 
 
 def sign_in(house: House, device: SoftAuthenticator) -> Any:
-    return act(house, STRANGER, "sign_in_passkey", passkey=device.use(passkeys.options_to_use(house, STRANGER)))
+    return act(house, STRANGER, "sign_in_passkey", passkey=device.use(challenges.options_to_use(house, STRANGER)))
 
 
 def refusal(do: Callable[[], Any]) -> HubError:
@@ -76,7 +76,7 @@ def test_a_passkey_proves_anew_and_only_its_own_person(
     clock.advance(limits.STEP_UP_SECONDS + 1)
 
     def prove(browser: Actor) -> Any:
-        return act(house, browser, "step_up", passkey=device.use(passkeys.options_to_use(house, browser)))
+        return act(house, browser, "step_up", passkey=device.use(challenges.options_to_use(house, browser)))
 
     assert refusal(lambda: prove(bens)).code == "step_up_refused"
     fresh = in_browser(house, ana, prove(anas)["cookie"])
@@ -96,14 +96,14 @@ def test_adding_one_needs_a_fresh_proof_and_ends_other_sign_ins(house: House, an
 
 
 def test_an_answer_is_good_once(house: House, device: SoftAuthenticator) -> None:
-    answer = device.use(passkeys.options_to_use(house, STRANGER))
+    answer = device.use(challenges.options_to_use(house, STRANGER))
     act(house, STRANGER, "sign_in_passkey", passkey=answer)
     again = refusal(lambda: act(house, STRANGER, "sign_in_passkey", passkey=answer))
     assert again.code == "secret_not_valid"
 
 
 def test_a_challenge_lasts_five_minutes(house: House, device: SoftAuthenticator, clock: FrozenClock) -> None:
-    options = passkeys.options_to_use(house, STRANGER)
+    options = challenges.options_to_use(house, STRANGER)
     clock.advance(limits.PASSKEY_CHALLENGE_SECONDS)
     late = refusal(lambda: act(house, STRANGER, "sign_in_passkey", passkey=device.use(options)))
     assert late.code == "secret_not_valid"
@@ -114,7 +114,7 @@ def test_a_challenge_for_one_thing_is_none_for_another(
 ) -> None:
     """One for adding does not sign in, and one made for Ben adds nothing to Ana."""
     anas, bens = in_browser(house, ana), in_browser(house, ben)
-    to_add = passkeys.options_to_add(house, bens)
+    to_add = challenges.options_to_add(house, bens)
     assert (
         refusal(lambda: act(house, STRANGER, "sign_in_passkey", passkey=device.use(to_add))).code == "secret_not_valid"
     )
@@ -180,7 +180,7 @@ def test_an_answer_with_one_field_spoiled_is_refused_in_words(house: House, devi
     for field, value in itertools.product(
         ("id", "rawId", "type", "response"), (None, 7, "", "AAAA", "é", [], {}, {"clientDataJSON": None})
     ):
-        spoiled = json.loads(device.use(passkeys.options_to_use(house, STRANGER)))
+        spoiled = json.loads(device.use(challenges.options_to_use(house, STRANGER)))
         spoiled[field] = value
         error = refusal(lambda: act(house, STRANGER, "sign_in_passkey", passkey=json.dumps(spoiled)))  # noqa: B023
         assert error.status in (400, 401), (field, value, error)
@@ -193,12 +193,12 @@ def test_an_answer_with_bytes_missing_is_refused_in_words(house: House, ana: Act
     ):
         if part == "attestationObject":
             text, actor, action = (
-                SoftAuthenticator().make(passkeys.options_to_add(house, browser)),
+                SoftAuthenticator().make(challenges.options_to_add(house, browser)),
                 browser,
                 "account_passkey_add",
             )
         else:
-            text, actor, action = device.use(passkeys.options_to_use(house, STRANGER)), STRANGER, "sign_in_passkey"
+            text, actor, action = device.use(challenges.options_to_use(house, STRANGER)), STRANGER, "sign_in_passkey"
         spoiled = json.loads(text)
         spoiled["response"][part] = spoiled["response"][part][:cut]
         error = refusal(lambda: act(house, actor, action, passkey=json.dumps(spoiled)))  # noqa: B023
@@ -243,7 +243,7 @@ def test_one_device_is_registered_once_and_a_person_has_at_most_so_many(
     house: House, ana: Actor, device: SoftAuthenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     browser = in_browser(house, ana)
-    options = passkeys.options_to_add(house, browser)
+    options = challenges.options_to_add(house, browser)
     assert len(options["excludeCredentials"]) == 1
     same = refusal(lambda: act(house, browser, "account_passkey_add", passkey=device.make(options)))
     assert same.code == "passkey_known"
@@ -253,9 +253,9 @@ def test_one_device_is_registered_once_and_a_person_has_at_most_so_many(
 
 def test_strangers_cannot_fill_the_hub_with_challenges(house: House) -> None:
     for _ in range(limits.PASSKEY_CHALLENGES_PER_ADDRESS):
-        passkeys.options_to_use(house, STRANGER)
-    assert isinstance(refusal(lambda: passkeys.options_to_use(house, STRANGER)), TooMany)
-    passkeys.options_to_use(house, msgspec.structs.replace(STRANGER, address="203.0.113.8"))
+        challenges.options_to_use(house, STRANGER)
+    assert isinstance(refusal(lambda: challenges.options_to_use(house, STRANGER)), TooMany)
+    challenges.options_to_use(house, msgspec.structs.replace(STRANGER, address="203.0.113.8"))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_strangers_cannot_fill_the_hub_with_challenges(house: House) -> None:
     ],
 )
 def test_passkeys_are_bound_to_the_name_people_use(public_url: str, host: str, origins: list[str]) -> None:
-    assert passkeys.place(Settings(public_url=public_url)) == passkeys.Place(host, origins)
+    assert challenges.place(Settings(public_url=public_url)) == challenges.Place(host, origins)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_passkeys_are_bound_to_the_name_people_use(public_url: str, host: str, o
 )
 def test_where_browsers_make_no_passkeys_the_hub_says_so(public_url: str) -> None:
     with pytest.raises(Unavailable) as refused:
-        passkeys.place(Settings(public_url=public_url))
+        challenges.place(Settings(public_url=public_url))
     assert "localhost" in refused.value.hint
 
 

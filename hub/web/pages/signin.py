@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from hub.core import limits
 from hub.core.context import ANYONE, Scope
 from hub.core.errors import HubError, Unavailable
-from hub.people import passkeys
+from hub.people import challenges
 from hub.web.onward import local
 from hub.web.pages import frames, render, words
 from hub.web.pages.faces import Frame, Way
@@ -87,5 +87,5 @@ def told(error: HubError | None) -> str:
 def passkey_host(scope: Scope) -> str:
     """The host name a page must be opened under for passkeys to work; empty where they cannot."""
     with contextlib.suppress(Unavailable):
-        return passkeys.place(scope.settings).host
+        return challenges.place(scope.settings).host
     return ""
