@@ -171,7 +171,12 @@ def _carry_out(
 def _carry_out_counting(
     house: House, tx: Tx, action: actions.Action, actor: Actor, request: bytes, key: str | None
 ) -> Answer | HubError:
-    """As `_carry_out`, but a refusal is an outcome that commits: with what `Refusal.also` writes, and nothing else."""
+    """As `_carry_out`, but a refusal is an outcome that commits: with what `Refusal.also` writes, and nothing else.
+
+    One after another, since a lock that the handler takes would be let go before the count is written.
+    """
+    whose = str(getattr(action, action.counts_refusals))
+    tx.alone(f"{action.__struct_config__.tag}\x00{whose}")
     try:
         with tx.conn.begin_nested():
             return _carry_out(house, tx, action, actor, request, key)

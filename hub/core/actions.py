@@ -32,8 +32,9 @@ class Action(
     """
 
     secret_fields: ClassVar[tuple[str, ...]] = ()
-    # Whether its handler may raise `context.Refusal`: a refusal of which something is kept, such as a count of tries.
-    counts_refusals: ClassVar[bool] = False
+    # Set where its handler may raise `context.Refusal`, a refusal of which something is kept, such as a count of tries:
+    # the field that says whose tries they are. Of those only one is carried out at a time.
+    counts_refusals: ClassVar[str] = ""
 
 
 Handler = Callable[[Any, "Context"], Any]

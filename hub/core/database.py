@@ -17,6 +17,7 @@ import concurrent.futures
 import contextlib
 import datetime as dt
 import fcntl
+import hashlib
 import queue
 import random
 import sqlite3
@@ -99,6 +100,12 @@ class Tx:
         insert = sqlite.insert if self.conn.dialect.name == "sqlite" else postgresql.insert
         statement = insert(table).values(**values).on_conflict_do_nothing().returning(*table.primary_key.columns)
         return self.execute(statement).first() is not None
+
+    def alone(self, name: str) -> None:
+        """Wait for every other unit of work that said this name to end. SQLite has one writer at a time anyway."""
+        if self.conn.dialect.name == "postgresql":
+            key = int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "big", signed=True)
+            self.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.cast(key, sa.BigInteger))))
 
     def after_commit(self, then: Callable[[], None]) -> None:
         """Run `then` once, after COMMIT; it must not matter whether it ever runs (the process may die here)."""

@@ -120,7 +120,7 @@ def _found_or_made(act: ShareSession, ctx: Context) -> tuple[str, bool]:
     ref = act.session_id
     if ref is not None:
         try:
-            return ctx.access.session(ref, "session:share"), False
+            return grants.settled(ctx, ref, "session:share"), False
         except NotFound:
             if "/" in ref or looks_like_id(ref):
                 raise
@@ -132,7 +132,7 @@ def _found_or_made(act: ShareSession, ctx: Context) -> tuple[str, bool]:
     name = rules.free_name(wanted, taken) if ref is None else wanted
     session_id = grants.make(ctx.tx, owner=ctx.actor.id, name=name, title=name, now=ctx.now)
     ctx.access.forget_roles()
-    return ctx.access.session(session_id, "session:share"), True
+    return grants.settled(ctx, session_id, "session:share"), True
 
 
 class CreateSession(Action, frozen=True, tag="session_create"):

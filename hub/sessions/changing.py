@@ -91,7 +91,7 @@ class HandedOverView(msgspec.Struct, frozen=True):
 @handles(HandOverSession, needs="session:hand_over")
 def hand_over_session(act: HandOverSession, ctx: Context) -> HandedOverView:
     """Ownership moves in one step: there is no moment with two owners, or none."""
-    session_id = ctx.access.session(act.session_id, "session:hand_over")
+    session_id = grants.settled(ctx, act.session_id, "session:hand_over")
     row = ctx.execute(sa.select(sessions).where(sessions.c.id == session_id).with_for_update()).one()
     if row.owner != ctx.actor.id:
         raise NotAllowed("only the owner hands a session over", code="not_owner")
@@ -150,7 +150,7 @@ class LeftView(msgspec.Struct, frozen=True):
 @handles(LeaveSession, needs="session:leave")
 def leave_session(act: LeaveSession, ctx: Context) -> LeftView:
     """Every grant goes, and with it what the person gave out."""
-    session_id = ctx.access.session(act.session_id, "session:leave")
+    session_id = grants.settled(ctx, act.session_id, "session:leave")
     if ctx.access.role(session_id) == "owner":
         raise NotAllowed(
             "the owner of a session does not leave it", code="owner_stays", hint="hand it over first, to an admin"

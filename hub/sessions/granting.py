@@ -48,7 +48,7 @@ class GrantView(msgspec.Struct, frozen=True):
 @handles(ChangeGrant, needs="session:share")
 def change_grant(act: ChangeGrant, ctx: Context) -> GrantView:
     """One grant replaces all earlier ones of this person, and ends when the last of them would have ended."""
-    session_id = ctx.access.session(act.session_id, "session:share")
+    session_id = grants.settled(ctx, act.session_id, "session:share")
     person = _participant(ctx, session_id, act.participant)
     grants.refuse_above_own(ctx, session_id, act.role)
     ends = ctx.execute(
@@ -74,7 +74,7 @@ class RevokeGrant(Action, frozen=True, tag="grant_revoke"):
 @handles(RevokeGrant, needs="session:share")
 def revoke_grant(act: RevokeGrant, ctx: Context) -> GrantView:
     """Every grant goes, whatever way it came, and the links and invitations the person had made go with it."""
-    session_id = ctx.access.session(act.session_id, "session:share")
+    session_id = grants.settled(ctx, act.session_id, "session:share")
     if looks_like_id(act.participant, "inv"):
         _withdraw(ctx, session_id, act.participant)
         ctx.about("invitation", act.participant, session_id)

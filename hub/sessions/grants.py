@@ -91,6 +91,17 @@ def make(
     return session_id
 
 
+def settled(ctx: Context, ref: str | None, permission: str) -> str:
+    """As `access.session`, while nobody else gives or takes anything in that session.
+
+    Who is removed in the same moment is removed before or after, and never gives something out in between.
+    """
+    session_id = ctx.access.session(ref, permission)
+    ctx.execute(sa.select(sessions.c.id).where(sessions.c.id == session_id).with_for_update())
+    ctx.access.forget_roles()
+    return ctx.access.session(session_id, permission)
+
+
 def give(
     ctx: Context, session_id: str, subject: str, role: SessionRole, *, via: str, expires_at: dt.datetime | None
 ) -> None:

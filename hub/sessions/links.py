@@ -65,7 +65,7 @@ class LinkView(msgspec.Struct, frozen=True):
 @handles(CreateLink, needs="link:create")
 def create_link(act: CreateLink, ctx: Context) -> LinkView:
     """Store the digest of a derived secret."""
-    session_id = ctx.access.session(act.session_id, "link:create")
+    session_id = grants.settled(ctx, act.session_id, "link:create")
     rules.checked_expiry(act.expires, ctx.now)
     grants.refuse_above_own(ctx, session_id, act.role)
     if act.target:
@@ -148,7 +148,7 @@ class OpenLink(Action, frozen=True, tag="link_open"):
     secret: Annotated[str, Meta(min_length=1, max_length=200)]
     passphrase: Annotated[str, Meta(max_length=limits.PASSPHRASE_CHARACTERS)] | None = None
     secret_fields: ClassVar[tuple[str, ...]] = ("secret", "passphrase")
-    counts_refusals: ClassVar[bool] = True
+    counts_refusals: ClassVar[str] = "secret"
 
 
 class OpenedView(msgspec.Struct, frozen=True):

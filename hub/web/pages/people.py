@@ -83,7 +83,7 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         session=session.id,
         next=here,
         people=[_row(scope, each, may_share, session.id) for each in found.participants],
-        invited=[_invited(scope, each, session.id, here) for each in found.invitations],
+        invited=[_invited(scope, each) for each in found.invitations],
         roles=_ROLES,
         may_share=may_share,
         may_link=may_link,
@@ -120,12 +120,9 @@ def _row(scope: Scope, held: ParticipantView, may_share: bool, session: str | No
     )
 
 
-def _invited(scope: Scope, row: InvitationRow, session: str, here: str) -> tuple[str, str, str, Act]:
+def _invited(scope: Scope, row: InvitationRow) -> tuple[str, str, str, str]:
     since = words.ago(frames.instant(row.created), scope.now)
-    fields = {"session_id": session, "participant": row.id}
-    act = Act("Withdraw", action="grant_revoke", fields=fields, next=here, look="quiet")
-    told = f"; {row.mail}" if row.mail else ""
-    return row.email, frames.role_word(row.role), f"Invited {since}, has not come yet{told}", act
+    return row.id, row.email, frames.role_word(row.role), f"Invited {since}, has not come yet"
 
 
 def _settings(scope: Scope, session: SessionView, people: list[ParticipantView]) -> Settings | None:
