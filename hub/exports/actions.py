@@ -51,7 +51,7 @@ def export(act: Export, ctx: Context) -> views.ExportView:
             code="export_type_missing",
             path="$.params.export_type",
             errors=[f"export_tool: {act.export_type}"],
-            hint="`overleaf` is there",
+            hint="`overleaf` is there; `collegium export SESSION DIR` writes the plain folder where you are",
         )
     path = rules.archive_path(names.full_name(ctx, session).partition("/")[2])
     export_id = new_id("exp")
