@@ -76,6 +76,8 @@ class Invitation(View, frozen=True, kw_only=True):
     url: str = ""
     secret: str | None = None
     expires: datetime | None = None
+    mailed: bool = False  # the hub wrote to them; where it sends no mail, the link is passed on by hand
+    mail: str = ""  # in a list: what became of that mail
 
 
 class Participants(View, frozen=True, kw_only=True):

@@ -73,7 +73,9 @@ def create_share(
     if shared.granted:
         told.append(f"{counted(len(shared.granted), 'person', 'people')} can come in now.")
     if shared.invitations:
-        told.append(f"{listed([one.email for one in shared.invitations])}: invited; pass the link on.")
+        is_mailed = all(one.mailed for one in shared.invitations)
+        by_mail, hand_on = (" by mail", "") if is_mailed else ("", "; pass the link on")
+        told.append(f"{listed([one.email for one in shared.invitations])}: invited{by_mail}{hand_on}.")
     return Reply(
         sentence=" ".join(told) or f"{shared.name} is shared.",
         named=f"{shared.name} is shared.",
@@ -146,7 +148,10 @@ def list_shares(door: Door, name: str | None, session: str | None) -> Reply:
             )
         )
     for one in people.invitations:
-        rows.append(Row((one.email, one.role, "invited", one.id), f"{one.email}: invited as {one.role}, {one.id}"))
+        told = f"; {one.mail}" if one.mail else ""
+        rows.append(
+            Row((one.email, one.role, "invited", one.id), f"{one.email}: invited as {one.role}, {one.id}{told}")
+        )
     for link in links:
         left = "" if link.uses_left is None else f", {counted(link.uses_left, 'use')} left"
         state = f"{link.state} until {moment(link.expires)}{left}" if link.state == "open" else link.state
