@@ -12,6 +12,7 @@ _SHIPPED = Path(__file__).with_name("manifest.yaml")
 MANIFEST = _SHIPPED if _SHIPPED.exists() else _SHIPPED.parents[2] / "deploy" / "slack" / "manifest.yaml"
 NEW_APP = "https://api.slack.com/apps?new_app=1&manifest_yaml="
 _ADDRESS = re.compile(r"https://[^\s/\"']+(?=/slack/)")
+_COMMENT = re.compile(r"(^|\s+)#(\s|-|$).*$")  # they would make the address of a new app twice as long
 _URL_LINE = re.compile(r"^\s*(?:- )?(?:url|request_url|message_menu_options_url):\s*\S+/slack/\S*\s*$")
 
 
@@ -25,11 +26,8 @@ def text() -> str:
 
 def filled(manifest: str, origin: str, *, by_socket: bool) -> str:
     """The manifest for this hub. Where Slack cannot reach the hub, the hub calls Slack (Socket Mode)."""
-    lines = [
-        line
-        for line in _ADDRESS.sub(origin, manifest.replace("__URL__", origin)).splitlines()
-        if not line.lstrip().startswith("#")
-    ]
+    plain = (_COMMENT.sub("", line) for line in _ADDRESS.sub(origin, manifest).splitlines())
+    lines = [line for line in plain if line.strip()]
     if by_socket:
         lines = [line for line in lines if not _URL_LINE.match(line)]
     mode = "true" if by_socket else "false"
