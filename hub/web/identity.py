@@ -49,9 +49,7 @@ def _identified(house: House, connection: HTTPConnection) -> Actor:
         if scheme.lower() != "bearer" or not token:
             raise NotSignedIn("use `Authorization: Bearer <token>`")
         with house.db.read() as conn:
-            return _by_token(
-                conn, token.strip(), connection.headers.get(ACT_AS), connection.headers.get(CAME_BY), now
-            )
+            return _by_token(conn, token.strip(), connection.headers.get(ACT_AS), connection.headers.get(CAME_BY), now)
     cookie = connection.cookies.get(cookie_name(house.settings.origin))
     if not cookie:
         return ANYONE
@@ -78,9 +76,7 @@ def _see(house: House, row: sa.Row[Any], now: dt.datetime) -> None:
     house.db.submit(work)
 
 
-def _by_token(
-    conn: sa.Connection, token: str, act_as: str | None, came_by: str | None, now: dt.datetime
-) -> Actor:
+def _by_token(conn: sa.Connection, token: str, act_as: str | None, came_by: str | None, now: dt.datetime) -> Actor:
     actor = accounts.actor_by_token(conn, token, now)
     if actor is None:
         raise NotSignedIn("this token is not valid", hint="make a new one with `token_create`")
@@ -116,7 +112,8 @@ def _signed_in(conn: sa.Connection, row: sa.Row[Any] | None, now: dt.datetime) -
 def by_claim(conn: sa.Connection, claim: str, now: dt.datetime) -> Actor | None:
     """The actor a service may speak for: a person's id, `chat:PLATFORM:WORKSPACE:USER`, or a credential still good.
 
-    `sign_in:<id>` and `token:<id>` tie what a service does to the very credential that somebody used, so that it ends with it.
+    `sign_in:<id>` and `token:<id>` tie what a service does to the very credential that somebody used, so that it ends
+    with it.
     """
     kind, _, ident = claim.partition(":")
     if not ident:
