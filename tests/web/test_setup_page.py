@@ -146,3 +146,12 @@ def test_a_program_learns_whether_links_open_elsewhere(client: Client, ana: Acto
     assert client(ana).get("/api/me").json()["public_url_is_loopback"] is False
     house.settings = msgspec.structs.replace(house.settings, public_url="http://127.0.0.1:8400")
     assert client(ana).get("/api/me").json()["public_url_is_loopback"] is True
+
+
+def test_a_link_says_that_it_opens_on_the_hubs_machine_only_until_there_is_a_public_address(
+    browser: TestClient, house: House
+) -> None:
+    made = {"action": "signin_link", "next": "/"}
+    assert "own machine only" not in text_of(browser.post("/do", data=made).text)
+    house.settings = msgspec.structs.replace(house.settings, public_url="http://127.0.0.1:8400")
+    assert "it opens on the hub's own machine only" in text_of(browser.post("/do", data=made).text)

@@ -15,6 +15,7 @@ from hub.web.pages import render
 from hub.web.pages.faces import Act, Frame
 
 _ONCE = "Copy it now: it is shown this once and kept nowhere. Pass it on by a way you trust."
+_HERE_ONLY = "Until this hub has a public address, it opens on the hub's own machine only."
 _PROOF = "Type it where you were asked to prove that it is you. It works once, within five minutes, for you alone."
 _CODES = (
     "Print them or keep them where you keep passwords: they are shown this once. Each signs you in one time when the "
@@ -36,10 +37,16 @@ def show(result: dict[str, Any], onward: str, request: Request) -> str:
         Frame(title=title),
         now=dt.datetime.now(dt.UTC),
         title=title,
-        text=_CODES if result.get("codes") else _PROOF if result.get("proof") else _ONCE,
+        text=_CODES if result.get("codes") else _PROOF if result.get("proof") else _once(result, request),
         handed=handed,
         acts=[Act("Go on", href=onward or "/", look="main")],
     )
+
+
+def _once(result: dict[str, Any], request: Request) -> str:
+    """What to do with it; for a link also where it opens, since nobody elsewhere could follow it."""
+    is_link = bool(result.get("url") or result.get("invitations"))
+    return f"{_ONCE} {_HERE_ONLY}" if is_link and request.app.state.house.settings.is_loopback else _ONCE
 
 
 def _handed(result: dict[str, Any]) -> list[tuple[str, str]]:
