@@ -15,7 +15,7 @@ from bot.notify_rules import Face, Standing, Thing
 
 if TYPE_CHECKING:
     from bot.card_work import Live
-    from bot.notify import Follower
+    from bot.follower import Follower
 
 _Channel = tuple[str, str, str]
 

@@ -1,4 +1,4 @@
-"""Cards on a fake Slack, from a real hub: what is posted where, what an end says, every kind of Slack's refusals."""
+"""Cards on a fake Slack, from a real hub: what is posted where, what an end says, who is mentioned."""
 
 from __future__ import annotations
 
@@ -8,130 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import httpx
 import pytest
-import sqlalchemy as sa
 
 from bot import notify
 from bot.card_faces import is_loopback
-from bot.card_work import Need
-from bot.chat_hub import ChatHub
-from bot.notify import Follower
-from bot.notify_rules import Urgency
-from bot.posts import Refused, SlackPosts, Why, why_of
-from bot.slack_client import web_client
-from hub.chats.tables import chat_cards, chat_installations
-from hub.core.context import Actor, Context
+from hub.core.context import Actor
 from hub.core.house import House
-from hub.jobs.transitions import OBSERVED, happen, lock
 from hub.ledger.sequencer import pass_once
-from hub.people.tables import chat_identities
-from hub.perform import perform, record
-from tests.bot.fake_slack import FakeSlack, Message
-from tests.bot.slack_world import HubServer
-from tests.conftest import NOW, make_person
-from tests.web.test_chats import service_token
-
-TEAM = "T0LAB"
-SCRIPT = "#!/bin/sh\ntrue\n"
-
-
-class Lab:
-    """Ana's session, a channel, a follower that is run until nothing is left to be done."""
-
-    def __init__(self, house: House, slack: FakeSlack, hub: ChatHub, ana: Actor) -> None:
-        self.house, self.slack, self.hub, self.ana = house, slack, hub, ana
-        self.channel = slack.channel("lab")
-        self.user = slack.person("Ana")
-        self.turns = 0
-        values = {"platform": "slack", "workspace": TEAM, "user": self.user, "person": ana.id}
-        house.db.write(
-            lambda tx: tx.execute(
-                sa.insert(chat_identities).values(shown_name="Ana", via="link", linked_at=NOW, **values)
-            )
-        )
-        self.follow()
-
-    def act(self, action: str, *, channel: str | None = "", **params: Any) -> Any:
-        """Ana does something, heard in the channel unless it is None."""
-        came_by = None if channel is None else f"slack:{TEAM}:{channel or self.channel}"
-        actor = Actor(
-            id=self.ana.id, name="Ana", handle="ana", came_by=came_by, by_service=None if came_by is None else "tok_bot"
-        )
-        envelope = {"tool": "distributed_collaboration", "params": {"action": action, **params}}
-        return perform(self.house, envelope, actor).result
-
-    def submit(self, **params: Any) -> str:
-        return str(self.act("job_submit", script=SCRIPT, **{"name": "fit", **params})["id"])
-
-    def happen(self, job: str, *events: str, **values: Any) -> None:
-        for event in events:
-            self._happen(job, event, values if event == events[0] else {})
-
-    def _happen(self, job: str, event: Any, values: dict[str, Any]) -> None:
-        def work(ctx: Context) -> None:
-            row = lock(ctx, job)
-            assert row is not None
-            happen(ctx, row, event, **values)
-
-        record(self.house, OBSERVED, work)
-
-    def end(self, job: str, event: str = "succeeded", reason: str = "", seconds: float = 1.0) -> None:
-        begun = self.house.clock.now()
-        self.happen(job, "placed", started_at=begun)
-        self.house.clock.advance(seconds)  # type: ignore[attr-defined]
-        self.happen(job, "started", "ended")
-        self.happen(job, event, reason=reason, ended_at=self.house.clock.now())
-
-    def follow(self, *, seconds: float = 3.0, leave: tuple[Need, ...] = ()) -> Follower:
-        """A process that begins, takes in what happened, does all there is to be done, and ends."""
-        pass_once(self.house.db, "test", self.house.clock.now())
-        self.turns += 1
-        return asyncio.run(self._follow(f"process {self.turns}", seconds, leave))
-
-    async def _follow(self, holder: str, seconds: float, leave: tuple[Need, ...]) -> Follower:
-        async with aiohttp.ClientSession() as session:
-            posts = SlackPosts(web_client(self.slack.bot_token, self.slack.url, session), timeout_seconds=1.0)
-            self.house.clock.advance(20)  # type: ignore[attr-defined]
-            follower = Follower(self.hub, lambda *_: posts, holder, settle_seconds=0.0, wait_seconds=0)
-            follower.worker.breath.seconds = 0.0
-            sequence = await follower.begin()
-            while (page := self.hub.events(sequence)).events:
-                sequence = await follower.take_in(page)
-            deadline = time.monotonic() + seconds
-            while needs := [one for one in follower.needs() if one[1] not in leave]:
-                if time.monotonic() > deadline:
-                    break
-                ready = [one for one in needs if follower.worker.ready_in(*one) <= 0]
-                for live, need in ready[:1]:
-                    follower.worker.reserve(live, need)
-                    await follower._do(live, need)
-                await asyncio.sleep(0 if ready else 0.02)
-            return follower
-
-    def cards(self) -> list[Any]:
-        with self.house.db.read() as conn:
-            return list(conn.execute(sa.select(chat_cards).order_by(chat_cards.c.id)).all())
-
-    @property
-    def roots(self) -> list[Message]:
-        return [one for one in self.slack.messages if one.thread is None]
-
-    @property
-    def replies(self) -> list[Message]:
-        return [one for one in self.slack.messages if one.thread is not None]
+from hub.perform import perform
+from tests.bot.card_lab import SCRIPT, TEAM, Lab, card_lab, give_channel
+from tests.conftest import make_person
 
 
 @pytest.fixture
 def lab(house: House, ana: Actor, tmp_path: Path) -> Iterator[Lab]:
-    server = HubServer(house, tmp_path / "web.sock")
-    hub = ChatHub("http://hub.test", service_token(house), transport=httpx.HTTPTransport(uds=str(server.place)))
-    with FakeSlack(TEAM) as slack:
-        slack.rate("chat.postMessage", None)
-        yield Lab(house, slack, hub, ana)
-    hub.close()
-    server.stop()
+    with card_lab(house, ana, tmp_path) as made:
+        yield made
 
 
 def test_a_job_has_one_card_where_it_was_submitted_edited_in_place_and_one_reply(lab: Lab) -> None:
@@ -202,13 +94,6 @@ def test_channels_show_as_much_as_they_are_set_to(lab: Lab) -> None:
     lab.follow()
     [digest] = [one for one in lab.slack.messages if one.channel == places["digest"]]
     assert digest.ts == in_digest[0].ts and digest.text == "2 things ended this hour"
-
-
-def give_channel(lab: Lab, channel: str, cards: str) -> None:
-    """The channel belongs to the session and shows so many cards."""
-    envelope = {"action": "channel_set", "platform": "slack", "workspace": TEAM, "channel": channel, "cards": cards}
-    actor = Actor(id=lab.ana.id, name="Ana", handle="ana", came_by=f"slack:{TEAM}:{channel}", by_service="tok_bot")
-    perform(lab.house, {**envelope, "session_id": "hcl"}, actor)
 
 
 def test_a_workflow_is_one_card(lab: Lab) -> None:
@@ -286,148 +171,6 @@ def test_what_was_posted_is_deleted_on_request(lab: Lab) -> None:
     assert lab.slack.messages == []
     [row] = lab.cards()
     assert (row.state, row.message, row.reply_message) == ("forgotten", None, None)
-
-
-# --- every kind of Slack's refusals -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("error", ["channel_not_found", "not_in_channel", "is_archived", "restricted_action"])
-def test_a_card_that_may_not_be_posted_where_it_was_asked_for_goes_to_who_asked(lab: Lab, error: str) -> None:
-    lab.slack.fault("chat.postMessage", error)
-    job = lab.submit()
-    lab.follow()
-    lab.end(job, "failed")
-    lab.follow()
-    assert {one.channel for one in lab.slack.messages} == {lab.slack.direct(lab.user)}
-    assert [one.thread is None for one in lab.slack.messages] == [True, False]
-    assert [row.state for row in lab.cards()] == ["lost", "posted"]
-
-
-@pytest.mark.parametrize("error", ["channel_not_found", "not_in_channel", "is_archived", "restricted_action"])
-def test_a_channel_of_the_session_that_cannot_be_reached_gets_no_card_and_no_second_try(lab: Lab, error: str) -> None:
-    lab.act("session_create", name="hcl")
-    give_channel(lab, lab.channel, "full")
-    lab.slack.fault("chat.postMessage", error)
-    job = lab.submit(channel=None, session_id="hcl")
-    lab.follow()
-    lab.end(job)
-    lab.follow()
-    assert lab.slack.messages == [] and len(lab.slack.called("chat.postMessage")) == 1
-    assert [row.state for row in lab.cards()] == ["lost"]
-
-
-def test_a_channel_archived_meanwhile_ends_its_card_quietly(lab: Lab) -> None:
-    job = lab.submit()
-    lab.follow()
-    lab.slack.fault("chat.update", "is_archived")
-    lab.end(job)
-    lab.follow()
-    assert [(row.state, row.settled_at is not None) for row in lab.cards()] == [("lost", True)]
-
-
-def test_message_not_found_a_card_somebody_deleted_is_posted_anew_once(lab: Lab) -> None:
-    job = lab.submit()
-    lab.follow()
-    lab.slack.messages[0].is_deleted = True
-    lab.happen(job, "placed", started_at=NOW)
-    lab.follow()
-    [again] = lab.slack.messages
-    again.is_deleted = True
-    lab.happen(job, "started")
-    lab.follow()
-    assert lab.slack.messages == []
-    assert [row.state for row in lab.cards()] == ["lost"]
-
-
-@pytest.mark.parametrize("error", ["msg_too_long", "msg_blocks_too_long", "blocks_too_long"])
-def test_a_card_that_is_too_long_is_shortened(lab: Lab, error: str) -> None:
-    lab.slack.fault("chat.postMessage", error, times=2)
-    lab.submit()
-    lab.follow()
-    [card] = lab.slack.messages
-    assert card.text.startswith("job 1 “fit” queued")
-
-
-def test_a_card_that_is_too_long_whatever_is_left_out_is_given_up(lab: Lab) -> None:
-    lab.slack.fault("chat.postMessage", "msg_too_long", times=20)
-    lab.submit()
-    lab.follow()
-    assert len(lab.slack.called("chat.postMessage")) <= 6
-    assert [row.state for row in lab.cards()] == ["lost"]
-
-
-def test_blocks_that_are_refused_leave_the_sentence(lab: Lab) -> None:
-    lab.slack.fault("chat.postMessage", "invalid_blocks")
-    lab.submit()
-    lab.follow()
-    [card] = lab.slack.messages
-    assert card.text.startswith("job 1 “fit” queued") and card.blocks == []
-
-
-def test_ratelimited_is_waited_for_as_long_as_slack_says(lab: Lab) -> None:
-    job = lab.submit()
-    lab.follow()
-    lab.slack.fault("chat.update", "ratelimited", status=429, retry_after=1)
-    lab.end(job)
-    begun = time.monotonic()
-    lab.follow(seconds=6)
-    updates = lab.slack.called("chat.update")
-    assert [one.error for one in updates] == ["ratelimited", ""]
-    assert updates[1].at - updates[0].at >= 1.0 and time.monotonic() - begun < 6
-    assert "succeeded" in lab.roots[0].text
-
-
-@pytest.mark.parametrize("error", ["invalid_auth", "token_revoked", "account_inactive"])
-def test_tokens_that_are_not_taken_mark_the_installation_broken(lab: Lab, error: str) -> None:
-    values = {"platform": "slack", "workspace": TEAM, "sealed": b"", "installed_by": "per", "installed_at": NOW}
-    lab.house.db.write(lambda tx: tx.execute(sa.insert(chat_installations).values(**values)))
-    lab.slack.fault("chat.postMessage", error)
-    lab.submit()
-    lab.follow(seconds=0.3)
-    with lab.house.db.read() as conn:
-        assert conn.execute(sa.select(chat_installations.c.broken_why)).scalar_one() == error
-    # The card is not lost: it is posted when the tokens are good again.
-    lab.follow()
-    assert len(lab.slack.messages) == 1
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"error": "internal_error"},
-        {"status": 503},
-        {"error": "fatal_error", "is_late": True},
-        {"status": 500, "is_late": True},
-        {"seconds": 1.5, "is_late": True},
-    ],
-)
-def test_trouble_at_slack_makes_one_card_whether_it_was_posted_or_not(lab: Lab, fault: dict[str, Any]) -> None:
-    lab.slack.fault("chat.postMessage", **fault)
-    lab.submit()
-    lab.follow(seconds=8)
-    assert len(lab.slack.messages) == 1
-    assert [row.state for row in lab.cards()] == ["posted"]
-
-
-def test_a_reply_that_was_posted_without_an_answer_is_found_and_not_doubled(lab: Lab) -> None:
-    job = lab.submit()
-    lab.follow()
-    lab.end(job)
-    lab.slack.fault("chat.postMessage", status=500, is_late=True)
-    lab.follow(seconds=8)
-    assert len(lab.replies) == 1
-    assert [row.reply for row in lab.cards()] == ["posted"]
-
-
-def test_every_error_name_has_a_class_and_an_unknown_one_is_about_what_was_sent() -> None:
-    named = {
-        "channel_not_found": Why.PLACE, "message_not_found": Why.MESSAGE, "msg_too_long": Why.LENGTH,
-        "ratelimited": Why.RATE, "invalid_auth": Why.TOKENS, "internal_error": Why.TROUBLE, "missing_scope": Why.SCOPE,
-        "something_new": Why.CONTENT,
-    }  # fmt: skip
-    assert {error: why_of(error) for error in named} == named
-    assert "nobody can be reached" in str(Refused(Why.PLACE, "is_archived"))
-    assert Urgency.ENDED < Urgency.NEEDS_A_PERSON < Urgency.CHANGED < Urgency.PROGRESS
 
 
 # --- the running process ----------------------------------------------------------------------------------------------

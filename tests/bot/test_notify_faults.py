@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from bot.chat_hub import ChatHub
-from bot.notify import Follower
+from bot.follower import Follower
 from tests.bot.memory_chat import Fate, Killed, MemoryHub, MemoryPosts
 
 ENDS = ("SUCCEEDED", "FAILED", "TIMED_OUT", "CANCELLED", "UNKNOWN_OUTCOME")
