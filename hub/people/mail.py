@@ -8,6 +8,7 @@ is written down where whoever asked for the mail looks for it. A mail may arrive
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import email.policy
 import email.utils
 import re
@@ -145,6 +146,11 @@ def standing(scope: Scope, about: set[str]) -> dict[str, str]:
     """What became of the newest mail about each of these objects, in words; nothing where there was none."""
     rows = scope.execute(sa.select(mails).where(mails.c.about.in_(about)).order_by(mails.c.at, mails.c.id))
     return {row.about: _words(row) for row in rows}
+
+
+def forget_old(tx: Tx, before: dt.datetime) -> None:
+    """Drop what became of mails that nobody waits for any more."""
+    tx.execute(sa.delete(mails).where(mails.c.at < before))
 
 
 def _words(row: sa.Row[tuple[object, ...]]) -> str:

@@ -21,7 +21,7 @@ from hub.core.errors import HubError
 from hub.core.house import House
 from hub.ledger import checkpoints, followers, sequencer
 from hub.ledger.keys import CheckpointKey
-from hub.people import device_codes, guesses, once
+from hub.people import device_codes, guesses, mail, once
 from hub.work.entry import holder
 
 log = structlog.get_logger()
@@ -129,6 +129,7 @@ def keep_house(step: steps.Step, house: House) -> None:
         once.forget_lapsed(tx, now - dt.timedelta(days=1))
         guesses.forget_old(tx, now)
         device_codes.forget_lapsed(tx, now - dt.timedelta(days=1))
+        mail.forget_old(tx, now - dt.timedelta(days=30))
         tx.execute(sa.delete(steps.steps).where(steps.steps.c.done_at < now - dt.timedelta(days=30)))
         steps.finish(tx, step, now)
         steps.add(tx, HOUSEKEEPING, "hub", queue="default", due_at=now + dt.timedelta(hours=1), args={})

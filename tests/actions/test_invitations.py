@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from hub.core.house import House
 from hub.people import accounts
 from hub.people.tables import emails, persons, sign_ins
 from hub.sessions import invitations, views
+from hub.sessions.tables import grants
 from tests.actions.mail_server import Mailbox, running
 from tests.actions.test_mail import run_mails
 from tests.actions.test_sharing import role_of
@@ -285,6 +287,29 @@ def test_a_title_with_a_line_break_makes_no_header(
     invite(perform, ana, made)
     run_mails(mailing)
     assert mailbox.message()["bcc"] is None and mailbox.arrived[0].rcpt_tos == [LEE]
+
+
+def test_of_many_who_open_one_invitation_at_once_one_is_in(
+    house: House, lab: str, invited: dict[str, Any], perform: Perform
+) -> None:
+    crowd = [make_person(house, f"p{number}") for number in range(6)]
+
+    def accept(who: Actor | None) -> bool:
+        try:
+            if who is None:
+                perform(ANYONE, "invitation_join", secret=invited["secret"], name="Lee")
+            else:
+                perform(who, "invitation_accept", secret=invited["secret"])
+        except NotFound:
+            return False
+        return True
+
+    with ThreadPoolExecutor(9) as pool:
+        assert sum(pool.map(accept, [*crowd, None, None, None])) == 1
+    with house.db.read() as conn:
+        belong = conn.execute(sa.select(grants.c.subject).where(grants.c.session == lab)).scalars().all()
+        made = conn.execute(sa.select(sa.func.count()).select_from(persons)).scalar_one()
+    assert len(belong) == 1 and made in (7, 8)
 
 
 def test_a_guest_by_link_may_not_accept_but_may_join(ana: Actor, invited: dict[str, Any], perform: Perform) -> None:

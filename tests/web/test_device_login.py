@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 from hub.core import limits
 from hub.core.clock import FrozenClock
 from hub.core.context import Actor
+from hub.core.errors import HubError
 from hub.core.house import House
 from hub.people import device_codes
 from hub.people.tables import guesses, tokens
@@ -88,6 +90,22 @@ def test_two_who_confirm_one_code_give_it_one_owner(
     assert answer(his, asked).status_code == 409
     with house.db.read() as conn:
         assert conn.execute(sa.select(tokens.c.person)).scalars().all() == [ana.id]
+
+
+def test_of_many_who_ask_for_the_token_at_once_one_gets_it(
+    hers: TestClient, client: Client, house: House, clock: FrozenClock
+) -> None:
+    asked = begun(client)
+    answer(hers, asked)
+
+    def ask(_: int) -> bool:
+        try:
+            return device_codes.poll(house, asked["device_code"]).secret is not None
+        except HubError:
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(ask, range(16))) == 1
 
 
 def test_an_expired_code_is_good_for_nobody(hers: TestClient, client: Client, clock: FrozenClock) -> None:
