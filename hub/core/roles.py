@@ -50,7 +50,11 @@ _MEMBER = _GUEST | frozenset(
     | {"chat:link", "chat:unlink", "email:add", "email:verify", "device:approve"}
 )
 HUB_PERMISSIONS: dict[HubRole, frozenset[str]] = {
-    "operator": _MEMBER | frozenset({"account:create", "account:change", "account:sign_in_link", "access:explain", "hub:verify", "hub:set_up", "chat:install"}),
+    "operator": _MEMBER
+    | frozenset(
+        {"account:create", "account:change", "account:sign_in_link"}
+        | {"access:explain", "hub:verify", "hub:set_up", "chat:install"}
+    ),
     "member": _MEMBER,
     "guest": _GUEST,
     # What a service of the hub (live, bot) may do in its own name; for all else it names the person it acts as.

@@ -98,7 +98,7 @@ def would_change(
 ) -> list[str]:
     """What would have to happen before a refusal becomes a yes, each in a few words."""
     if ended:
-        return ["a fresh credential: this one never comes back"]
+        return ["a credential and an account that hold: these have ended"]
     found = []
     if frozen:
         found.append("thawing it, which an operator does")
