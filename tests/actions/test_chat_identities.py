@@ -51,6 +51,12 @@ def test_a_link_confirmed_by_who_is_signed_in_makes_the_chat_account_theirs(
         perform(ana, "chat_link", secret=secret)
 
 
+def test_the_link_says_whether_an_account_can_be_made_instead(house: House, perform: Perform) -> None:
+    assert perform(BOT, "chat_link_begin", **U1, name="x")["join"] is False
+    house.settings = msgspec.structs.replace(house.settings, join="workspace")
+    assert perform(BOT, "chat_link_begin", **U1, name="x")["join"] is True
+
+
 def test_a_link_older_than_ten_minutes_links_nothing(ana: Actor, perform: Perform, clock: FrozenClock) -> None:
     secret = begin(perform)
     clock.advance(601)
