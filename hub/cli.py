@@ -390,7 +390,7 @@ def examine(data: Path | None) -> Reply:
     found = doctor.examine(settings_for(data))
     missing = [part.name for part in found if part.is_needed and not part.holds]
     return Reply(
-        sentence=f"Missing: {', '.join(missing)}." if missing else "All that a hub needs is here.",
+        sentence=f"Missing or failing: {', '.join(missing)}." if missing else "All that a hub needs is here.",
         table=Table(("", "part", "found"), tuple(Row(*_told(part)) for part in found)),
         exit_code=UNAVAILABLE if missing else 0,
         data=found,
@@ -399,8 +399,9 @@ def examine(data: Path | None) -> Reply:
 
 def _told(part: Part) -> tuple[tuple[str, str, str], str]:
     """A part as cells and as a sentence."""
-    word = "there" if part.holds else "missing" if part.is_needed else "not there"
-    return ({"there": "✓", "missing": "✗"}.get(word, "○"), part.name, part.words), f"{part.name}: {word}. {part.words}"
+    words = ("holds", "fails") if part.is_set_up else ("there", "missing" if part.is_needed else "not there")
+    sign = "✓" if part.holds else "✗" if part.is_needed else "○"
+    return (sign, part.name, part.words), f"{part.name}: {words[not part.holds]}. {part.words}"
 
 
 @operates(

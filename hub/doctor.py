@@ -30,6 +30,7 @@ class Part(msgspec.Struct, frozen=True):
     holds: bool
     words: str
     is_needed: bool = True
+    is_set_up: bool = False  # a test of the set-up, which holds or fails
 
 
 def examine(settings: Settings) -> list[Part]:
@@ -58,7 +59,7 @@ def _what_was_set_up(settings: Settings) -> Iterator[Part]:
     try:
         for about, check in health.checks(house):
             words = check.words if check.holds else f"{check.words} {check.hint}".strip()
-            yield Part(f"{about}: {check.name}", check.holds, words)
+            yield Part(f"{about}: {check.name}", check.holds, words, is_set_up=True)
     finally:
         house.close()
 

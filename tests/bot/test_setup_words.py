@@ -127,3 +127,16 @@ def test_a_fresh_hub_offers_a_link_until_somebody_has_begun(setup: Setup, tmp_pa
     assert link is not None and link.startswith("http://127.0.0.1:8400/setup/clgs_")
     setup("--step", "mail", "--skip")
     assert setting_up.first_link(settings) is None
+
+
+def test_doctor_says_what_fails_and_what_to_do(setup: Setup, tmp_path: Path) -> None:
+    def doctor(code: int) -> str:
+        out, err = Stream(), Stream()
+        assert receive(tree, ["doctor", "--plain"], stdout=out, stderr=err, here=tmp_path) == code, out.text + err.text
+        return out.text
+
+    setup("--step", "backup", "--set", f"folder={tmp_path / 'backups'}")
+    assert "Backup place: place: holds." in doctor(8)
+    told = doctor(8)
+    assert "Missing or failing: Backup place: newest backup." in told
+    assert "There is none yet. Make one: collegium backup." in told

@@ -60,6 +60,8 @@ def test_only_operators_see_it(client: Client, ana: Actor, house: House, browser
     assert client(ana).get("/api/setup").status_code == 403
     assert client().get("/setup").status_code == 401
     assert browser.get("/setup").status_code == 200
+    assert 'href="/setup"' in browser.get("/me").text
+    assert 'href="/setup"' not in member.get("/me").text
 
 
 def test_a_step_is_saved_tested_and_shown_without_a_script(browser: TestClient, house: House, tmp_path: Path) -> None:

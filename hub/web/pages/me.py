@@ -41,6 +41,7 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         frames.own(scope, scope.actor.name, "Keys and tokens"),
         now=scope.now,
         account=f"@{scope.actor.handle}, {scope.actor.hub_role} of this hub",
+        operates=scope.actor.hub_role == "operator",
         says=f"You have {words.count(len(usable), 'signing key')} and {words.count(live, 'token')}.",
         keys=[_key(key) for key in own],
         windows=[
