@@ -82,11 +82,17 @@ def who(scope: Scope, kind: str, ref: str) -> WhoView:
     is_private = visibility == "private"
     found = [] if is_private else _open_links(scope, session_id)
     belongs = {each.person.id for each in takes_part}
-    operators = scope.execute(
-        sa.select(persons.c.id)
-        .where(persons.c.hub_role == "operator", persons.c.disabled_at.is_(None))
-        .order_by(persons.c.created_at)
-    ).scalars()
+    # Who looks around by a link learns of the people here, and nothing of the hub around them.
+    is_guest = scope.actor.kind == "link"
+    operators = (
+        []
+        if is_guest
+        else scope.execute(
+            sa.select(persons.c.id)
+            .where(persons.c.hub_role == "operator", persons.c.disabled_at.is_(None))
+            .order_by(persons.c.created_at)
+        ).scalars()
+    )
     beside = [each for each in operators if each not in belongs]
     known = people.people(scope, set(beside))
     return WhoView(
@@ -99,7 +105,7 @@ def who(scope: Scope, kind: str, ref: str) -> WhoView:
         links=found if scope.access.may(session_id, "link:read") else None,
         links_open=len(found),
         members=_members(scope) if visibility == "hub" else 0,
-        services=_services(scope),
+        services=[] if is_guest else _services(scope),
         services_say=SERVICES,
         operators=[known[each] for each in beside],
         operators_say=OPERATORS,

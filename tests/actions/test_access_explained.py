@@ -62,6 +62,19 @@ def test_who_lists_everybody_by_every_way_with_the_end_of_it(
     assert of_ben.links is None and of_ben.links_open == 1
 
 
+def test_a_guest_by_link_learns_of_the_people_and_nothing_of_the_hub_around_them(
+    house: House, ana: Actor, lab: str, operator: Actor, perform: Perform
+) -> None:
+    link = perform(ana, "link_create", session_id=lab)
+    guest = Actor(
+        id="guest:x", name="A guest", kind="link", hub_role="guest", link_id=link["link"], link_session=lab,
+        link_role="read",
+    )  # fmt: skip
+    seen = who(house, guest, lab)
+    assert [each.person.id for each in seen.people] == [ana.id]
+    assert (seen.operators, seen.services, seen.links) == ([], [], None)
+
+
 def test_who_says_when_a_session_is_open_to_the_hub_and_leaves_out_who_cannot_come_in(
     house: House, ana: Actor, ben: Actor, lab: str, perform: Perform
 ) -> None:
