@@ -84,16 +84,7 @@ def who(scope: Scope, kind: str, ref: str) -> WhoView:
     belongs = {each.person.id for each in takes_part}
     # Who looks around by a link learns of the people here, and nothing of the hub around them.
     is_guest = scope.actor.kind == "link"
-    operators = (
-        []
-        if is_guest
-        else scope.execute(
-            sa.select(persons.c.id)
-            .where(persons.c.hub_role == "operator", persons.c.disabled_at.is_(None))
-            .order_by(persons.c.created_at)
-        ).scalars()
-    )
-    beside = [each for each in operators if each not in belongs]
+    beside = [] if is_guest else [each for each in _operators(scope) if each not in belongs]
     known = people.people(scope, set(beside))
     return WhoView(
         kind=kind,
@@ -132,6 +123,16 @@ def _open_links(scope: Scope, session_id: str) -> list[OpenLink]:
         for row in rows
         if row.uses > 0 or row.uses_left != 0
     ]
+
+
+def _operators(scope: Scope) -> list[str]:
+    return list(
+        scope.execute(
+            sa.select(persons.c.id)
+            .where(persons.c.hub_role == "operator", persons.c.disabled_at.is_(None))
+            .order_by(persons.c.created_at)
+        ).scalars()
+    )
 
 
 def _members(scope: Scope) -> int:
