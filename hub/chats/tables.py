@@ -51,7 +51,8 @@ chat_cards = sa.Table(
     sa.Column("object", sa.String(64), nullable=False),
     sa.Column("session", sa.String(40), index=True),
     sa.Column("person", sa.String(40)),
-    sa.Column("state", sa.String(12), nullable=False),  # wanted | held | digest | posting | posted | lost | forgetting | forgotten
+    # wanted | held | digest | posting | posted | lost | forgetting | forgotten
+    sa.Column("state", sa.String(12), nullable=False),
     sa.Column("message", sa.String(64)),
     sa.Column("reply", sa.String(12), nullable=False, server_default=""),  # "" | posting | posted | lost
     sa.Column("reply_message", sa.String(64)),

@@ -102,7 +102,9 @@ def test_an_operator_is_told_that_a_workspace_takes_its_tokens_no_more(
     assert client(operator).get("/api/chats/installations").json()[0]["broken"] is None
 
 
-QUESTIONS = "installations introduce broken seen channel person follow cards/claim cards/change cards/unsettled cards/look"
+QUESTIONS = (
+    "installations introduce broken seen channel person follow cards/claim cards/change cards/unsettled cards/look"
+)
 
 
 @pytest.mark.parametrize("path", QUESTIONS.split())
