@@ -100,7 +100,11 @@ def test_each_cell_of_role_permission_and_visibility(hub_role: HubRole, visibili
         if by_link:
             has_role = has_role and permission in WITHOUT_IDENTITY
         open_to_members = (
-            role is None and visibility == "hub" and permission in READS and hub_role in {"operator", "member"} and not by_link
+            role is None
+            and visibility == "hub"
+            and permission in READS
+            and hub_role in {"operator", "member"}
+            and not by_link
         )
         expected = (has_role or open_to_members) and (visibility != "private" or is_owner)
         cell = (hub_role, visibility, role, permission, is_owner, by_link)
