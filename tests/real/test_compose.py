@@ -240,7 +240,8 @@ def test_an_upload_larger_than_a_proxys_buffer_goes_through_whole(stack: Stack) 
     content = os.urandom(5 << 20)
     begun = stack.ask(
         "/api/uploads?session=ana/personal", "POST",
-        headers=stack.signed_in() | {"Tus-Resumable": "1.0.0", "Upload-Length": str(len(content)), "Upload-Metadata": "filename YQ=="},
+        headers=stack.signed_in()
+        | {"Tus-Resumable": "1.0.0", "Upload-Length": str(len(content)), "Upload-Metadata": "filename YQ=="},
     )  # fmt: skip
     assert begun.status_code == 201, begun.text
     sent = stack.ask(
