@@ -24,7 +24,7 @@ from bot.problems import NOT_SIGNED_IN, Problem
 from bot.slack_answers import Answers
 from bot.slack_blocks import Rendered, plain_blocks, problem_blocks, words_of
 from bot.slack_client import Failed, Trouble, call
-from bot.slack_errand import Said, carry_out
+from bot.slack_errand import Details, Said, carry_out
 from bot.slack_forms import asked_for, errors, filled_in, form
 from bot.slack_people import STRANGER, introduce, join, unlink
 from bot.slack_spoken import (
@@ -66,6 +66,7 @@ class Desk:
         self._api_url = api_url
         self._events: OrderedDict[str, asyncio.Task[None]] = OrderedDict()
         self._later: set[asyncio.Task[Any]] = set()
+        self._details: Details = {}
 
     async def close(self, seconds: float = 5.0) -> None:
         """Let what is under way be said."""
@@ -231,7 +232,9 @@ class Desk:
 
         def errand(hub: ChatHub) -> Said:
             with tempfile.TemporaryDirectory(prefix="collegium-") as folder:
-                return carry_out(hub, self._carrier.hub, spoken, said, workspace, Path(folder), self._api_url)
+                return carry_out(
+                    hub, self._carrier.hub, spoken, said, workspace, Path(folder), self._api_url, self._details
+                )
 
         claim, came_by = spoken.claim, spoken.place.came_by
         seconds = FILES_SECONDS if spoken.files else None

@@ -1,5 +1,6 @@
 """One command of one person, in a thread: a door made for it, the reply, and how much of it may be said here."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from bot.slack_workspaces import Workspace
 from bot.uploads import NoUploads
 
 SUBMISSIONS = (("job", "submit"),)
+# How long a session's own word on how much may leave is believed without asking again.
+DETAIL_SECONDS = 0.5
+Details = dict[str, tuple[float, Detail]]
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -31,7 +35,14 @@ class Said(msgspec.Struct, frozen=True):
 
 
 def carry_out(
-    hub: ChatHub, bot: ChatHub, spoken: Spoken, said: Sequence[str], workspace: Workspace, folder: Path, api_url: str
+    hub: ChatHub,
+    bot: ChatHub,
+    spoken: Spoken,
+    said: Sequence[str],
+    workspace: Workspace,
+    folder: Path,
+    api_url: str,
+    details: Details,
 ) -> Said:
     """Do it as the person (`hub`); the channel is asked for by the bot itself. Raises NoAnswer."""
     channels: list[Channel] = []
@@ -59,14 +70,16 @@ def carry_out(
     except NoAnswer:
         raise
     except Problem as problem:
-        return _refused(problem, door, said, spoken, channels)
-    return _answered(reply, door, said, spoken, channels)
+        return _refused(problem, door, said, spoken, channels, details)
+    return _answered(reply, door, said, spoken, channels, details)
 
 
-def _answered(reply: Reply, door: Door, said: Sequence[str], spoken: Spoken, channels: list[Channel]) -> Said:
+def _answered(
+    reply: Reply, door: Door, said: Sequence[str], spoken: Spoken, channels: list[Channel], details: Details
+) -> Said:
     if reply.is_empty and not reply.title:
         return Said(plain_blocks("Done."))
-    detail = "full" if reply.is_common else _detail(door, reply.session or _named(said), channels)
+    detail = "full" if reply.is_common else _detail(door, reply.session or _named(said), channels, details)
     if tuple(said[:2]) in SUBMISSIONS and not reply.is_text:
         # The job's card tells the rest, where the job was submitted.
         return Said(plain_blocks(reduced(reply, detail).sentence + "."))
@@ -76,22 +89,32 @@ def _answered(reply: Reply, door: Door, said: Sequence[str], spoken: Spoken, cha
     return Said(render(reply, detail, spoken.call), is_public=is_public, is_secret=reply.secret is not None)
 
 
-def _refused(problem: Problem, door: Door, said: Sequence[str], spoken: Spoken, channels: list[Channel]) -> Said:
+def _refused(
+    problem: Problem, door: Door, said: Sequence[str], spoken: Spoken, channels: list[Channel], details: Details
+) -> Said:
     if problem.code in ("usage", "chat_not_linked"):
         return Said(problem_blocks(problem, spoken.call), problem=problem)
-    shown = reduced_problem(problem, _detail(door, _named(said), channels))
+    shown = reduced_problem(problem, _detail(door, _named(said), channels, details))
     return Said(problem_blocks(shown, spoken.call), problem=shown)
 
 
-def _detail(door: Door, session: str, channels: list[Channel]) -> Detail:
+def _detail(door: Door, session: str, channels: list[Channel], details: Details) -> Detail:
     """How much may leave: as the session says that was meant; the strictest word when it cannot be asked."""
     meant = session or vars(door).get("session_in_use") or vars(door).get("personal_session") or ""
     if channels and meant in ("", channels[0].session):
         return strictest(channels[0].chat_detail)
     if not meant:
         return "full"
+    known = details.get(meant)
+    if known is not None and time.monotonic() - known[0] < DETAIL_SECONDS:
+        return known[1]
     try:
-        return strictest(door.hub.session(meant).chat_detail)
+        detail = strictest(door.hub.session(meant).chat_detail)
+        if "/" in meant:  # its full name: the same session whoever says it
+            if len(details) > 1_000:
+                details.clear()
+            details[meant] = (time.monotonic(), detail)
+        return detail
     except NoAnswer:
         return "ids"
     except Problem as problem:

@@ -217,3 +217,14 @@ def test_secrets_are_only_ever_said_where_they_are_not_kept(world: SlackWorld) -
             lambda before=before: [m for m in world.slack.messages[before:] if m.user == world.slack.bot_user]
         )[-1]
         assert answer.is_ephemeral and "/l/" in answer.words, answer.words
+
+
+def test_no_more_leaves_for_slack_than_the_channels_session_lets_out(world: SlackWorld) -> None:
+    world.give_channel("hcl", chat_detail="ids")
+    world.slack.command(world.ana, "/collegium", f'job submit "{SCRIPT}" --name Kryptonite', channel=world.lab)
+    world.slack.command(world.ana, "/collegium", "note post Kryptonite --text Kryptonite", channel=world.lab)
+    world.slack.command(world.ana, "/collegium", "note show 1", channel=world.lab)
+    world.slack.command(world.ana, "/collegium", "note list", channel=world.lab)
+    world.slack.command(world.ana, "/collegium", "note show 1 --session ana/hcl")
+    assert len(world.rows(entries)) == 1 and len(world.slack.seen_by(world.ana)) == 5
+    assert not [m.words for m in world.slack.messages if "Kryptonite" in m.words]
