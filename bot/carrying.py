@@ -17,7 +17,7 @@ from bot.problems import UNAVAILABLE, Problem
 T = TypeVar("T")
 Work = Callable[[ChatHub], T]
 
-THREADS = 32
+THREADS = 10
 MOST_WAITING = 400
 FIRST_SECONDS = 2.0
 LEAST_SECONDS = 0.1
