@@ -258,7 +258,7 @@ def measure_cards(lab: Laboratory, cards: int, edits: int) -> dict[str, Any]:
     channel = lab.slack.channel("lab")
     for state in ("chat.postMessage",):
         lab.slack.rate(state, None)  # so that the cards are there within minutes; edits keep the platform's rate
-    blocker = "#!/bin/sh\\nsleep 3600\\n"
+    blocker = "#!/bin/sh\nsleep 3600\n"
     for number in range(cards):
         said = lab.slack.mention(user, f'job submit "{blocker}" --name "bench {number}"', channel=channel)
         assert said.status == 200, said.attempts

@@ -132,11 +132,15 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[s
 
 @pytest.mark.parametrize(("name", "command"), list(commands(tree)))
 def test_every_command_and_option_says_what_it_is(chat: Door, name: str, command: click.Command) -> None:
-    assert (command.help or "").strip().endswith((".", "2000"))
+    assert (command.help or "").strip().endswith((".", "2000", ".fish"))
     for param in command.params:
         if isinstance(param, click.Option):
             assert (param.help and param.help.endswith(".")) or "m:" in (param.help or "") or ":" in (param.help or "")
-    assert run(f"{name} --help", chat).body.startswith("Usage: !" + name.split(maxsplit=1)[0])
+    if getattr(command, "in_shell_only", False):
+        with pytest.raises(Problem, match="is a command of the shell"):
+            run(f"{name} --help", chat)
+    else:
+        assert run(f"{name} --help", chat).body.startswith("Usage: !" + name.split(maxsplit=1)[0])
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class Day:
         """A job by mention, every third one longer; an entry by command; now and then a job cancelled by its button."""
         user = self.chance.choice(self.users)
         seconds = self.chance.choice((0, 0, 3))
-        script = f"#!/bin/sh\\necho round {number}\\nsleep {seconds}\\n"
+        script = f"#!/bin/sh\necho round {number}\nsleep {seconds}\n"
         said = self.lab.slack.mention(user, f'job submit "{script}" --name "day {number}"', channel=self.channel)
         if said.status == 200:
             self.diary.done("job", f"day {number}")
