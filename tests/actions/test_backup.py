@@ -28,6 +28,8 @@ from hub.ledger.verification import Verification, verify
 from tests.actions.notebook_fixtures import PLAIN, personal, put_file
 from tests.conftest import Perform
 
+pytestmark = pytest.mark.slow
+
 PASSPHRASE = "correct horse battery"
 
 

@@ -18,6 +18,8 @@ from hub.sessions import links
 from hub.sessions import tables as t
 from tests.conftest import Perform
 
+pytestmark = pytest.mark.slow
+
 PHRASE = "blue\u0301 kettle"
 
 

@@ -19,6 +19,8 @@ from hub.perform import perform
 from tests.bot.card_lab import SCRIPT, TEAM, Lab, card_lab, give_channel
 from tests.conftest import make_person
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def lab(house: House, ana: Actor, tmp_path: Path) -> Iterator[Lab]:

@@ -13,6 +13,8 @@ from bot.chat_hub import ChatHub
 from bot.follower import Follower
 from tests.bot.memory_chat import Fate, Killed, MemoryHub, MemoryPosts
 
+pytestmark = pytest.mark.slow
+
 ENDS = ("SUCCEEDED", "FAILED", "TIMED_OUT", "CANCELLED", "UNKNOWN_OUTCOME")
 
 

@@ -17,6 +17,8 @@ from hub.core.settings import load
 from hub.setup.rules import STEPS
 from tests.bot.conftest import Stream
 
+pytestmark = pytest.mark.slow
+
 Setup = Callable[..., Any]
 
 

@@ -16,6 +16,8 @@ from hub.notebook.tables import entries
 from hub.people.tables import chat_identities
 from tests.bot.slack_world import SlackWorld, slack_world
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = "#!/bin/sh\ntrue"
 
 

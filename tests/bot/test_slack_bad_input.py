@@ -17,6 +17,8 @@ from hub.notebook.tables import entries
 from hub.people.tables import persons
 from tests.bot.slack_world import SlackWorld, slack_world
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = "#!/bin/sh\ntrue"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 

@@ -18,6 +18,8 @@ from hub.core.house import House
 from tests.bot.card_lab import TEAM, Lab, card_lab, give_channel
 from tests.conftest import NOW
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def lab(house: House, ana: Actor, tmp_path: Path) -> Iterator[Lab]:

@@ -12,6 +12,8 @@ import pytest
 
 from hub.core.launcher import Child, Launcher
 
+pytestmark = pytest.mark.slow
+
 SLEEP = "import sys, time; print(sys.argv[1], flush=True); time.sleep(600)"
 
 

@@ -18,6 +18,8 @@ from hub.jobs import sandbox
 from hub.jobs.cgroup import Cgroup
 from hub.jobs.processes import groups
 
+pytestmark = pytest.mark.slow
+
 SANDBOXED = pytest.param(True, id="sandboxed", marks=pytest.mark.real)
 BOTH = pytest.mark.parametrize("sandboxed", [pytest.param(False, id="plain"), SANDBOXED])
 MIB = 1 << 20

@@ -26,6 +26,8 @@ from tests.conftest import Perform
 from tests.live.conftest import Run
 from tests.live.loopback import Client, Hub, hub
 
+pytestmark = pytest.mark.slow
+
 TIMELY_SECONDS = 1.0
 
 

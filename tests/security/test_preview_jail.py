@@ -28,6 +28,8 @@ from hub.work.entry import carry_out
 from tests.actions.artifact_fixtures import upload
 from tests.conftest import Perform
 
+pytestmark = pytest.mark.slow
+
 # Runs after the program has locked itself in, exactly where a stranger's file would be read.
 INSIDE = """
 import json, os, socket, subprocess, sys

@@ -32,6 +32,8 @@ from tests.web import page_world
 from tests.web.conftest import ORIGIN
 from tests.web.page_world import World
 
+pytestmark = pytest.mark.slow
+
 # What stands in Ana's session and nowhere else.
 # What this hub may say that it does not have, to anybody; and the probe that says whether its tables are migrated.
 NOT_HERE = {"export_type_missing", "no_mail", "tools_missing", "not_set_up"}

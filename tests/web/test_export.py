@@ -27,6 +27,8 @@ from tests.bot.conftest import Ran, Stream
 from tests.conftest import Perform
 from tests.web.conftest import Client
 
+pytestmark = pytest.mark.slow
+
 Export = Callable[..., Ran]
 
 

@@ -27,6 +27,8 @@ from tests.web import page_world
 from tests.web.conftest import ORIGIN
 from tests.web.test_pages import words_of
 
+pytestmark = pytest.mark.slow
+
 FROM_HERE = {"origin": ORIGIN, "accept": "text/html"}
 Browser = Callable[..., TestClient]
 
