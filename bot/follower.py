@@ -32,6 +32,7 @@ _WAIT_SECONDS = 4  # less than half of the lease that every page renews
 _POLL_SECONDS = 5.0
 _LINKS_SECONDS = 60.0
 _IDLE_SECONDS = 0.5
+_GATHER_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 300.0
 
 Workspace = Callable[[str, str], Posts | None]
@@ -101,6 +102,9 @@ class Follower:
         while True:
             page = await self.ask(self.hub.events, sequence, wait_seconds=self._wait_seconds)
             sequence = await self.take_in(page)
+            if page.events:
+                # What follows closely is looked at together: a burst must not ask the hub about each line by itself.
+                await asyncio.sleep(_GATHER_SECONDS)
 
     async def take_in(self, page: Events) -> int:
         """Make the rows that a page of events asks for, look at what changed, then record how far that is."""
