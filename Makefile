@@ -25,7 +25,7 @@ setup: $(SYNCED) $(VENDOR) ## own virtual environment, locked dependencies, brow
 run: setup ## start the hub here and carry out a job from submission to signed result (Ctrl-C stops it)
 	@$(BIN)/collegium up --demo
 
-test: setup ## the fast test suite, about a minute, no network
+test: setup ## the fast test suite, two minutes on two cores, no network
 	@$(BIN)/pytest -n auto --maxprocesses 4 -m "not ($(SLOW_MARKS))"
 
 check: setup ## lint, formatting, types, and the direction of every import

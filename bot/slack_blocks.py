@@ -18,7 +18,8 @@ from bot.terminal_plain import problem_lines
 Block = dict[str, Any]
 Rendered = dict[str, Any]
 
-WHOLE, TEXT, PIECE, HEADER, LABEL, VALUE, BUTTONS, LIST_ROWS = 11_500, 3_500, 2_900, 150, 75, 2_000, 5, 40
+# Slack takes about 13,200 characters in all; buttons and their questions, at most 2,500, are not in the budget.
+WHOLE, TEXT, PIECE, HEADER, LABEL, VALUE, BUTTONS, LIST_ROWS = 9_500, 3_500, 2_900, 150, 75, 2_000, 5, 40
 _URL_LENGTH = 3_000
 # A word only the person can fill in: KEY, SCRIPT, EMAIL:ROLE.
 _PLACEHOLDER = re.compile(r"[A-Z]{2,}(?:[:|.][A-Za-z]+)*")
@@ -126,7 +127,8 @@ def _facts(reply: Reply, budget: _Budget) -> Iterator[Block]:
     for field in reply.fields:
         value = budget.take(one_line(field.value), 1_000)
         if value:
-            elements += [_text(f"{one_line(field.name)}: ", bold=True), _text(value + "\n")]
+            name = budget.take(one_line(field.name), 100)
+            elements += [_text(f"{name}: ", bold=True), _text(value + "\n")]
     if elements:
         elements[-1]["text"] = elements[-1]["text"].rstrip("\n")
         yield _rich([_section(elements)])
@@ -167,7 +169,7 @@ def _table(table: Table | None, budget: _Budget, url: str) -> Iterator[Block]:
 def _secret(reply: Reply, budget: _Budget) -> Iterator[Block]:
     if reply.secret is None:
         return
-    name, value = one_line(reply.secret.name), budget.take(one_line(reply.secret.value), 2_500)
+    name, value = budget.take(one_line(reply.secret.name), 100), budget.take(one_line(reply.secret.value), 2_500)
     elements = [_text(f"{name}: ", bold=True), _text(value, code=True)]
     if reply.secret.warning:
         elements.append(_text("\n" + budget.take(one_line(reply.secret.warning), 500)))

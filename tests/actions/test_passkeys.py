@@ -23,6 +23,8 @@ from hub.people.tables import sign_ins
 from tests.actions.people_fixtures import STRANGER, act, in_browser, rows, with_app, with_password
 from tests.soft_authenticator import PRESENT, SoftAuthenticator
 
+pytestmark = pytest.mark.slow
+
 Changed = Callable[[dict[str, Any]], None]
 
 

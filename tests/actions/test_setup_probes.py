@@ -22,6 +22,8 @@ from tests.actions.setup_fixtures import bare_house, fake_slack, fresh_operator,
 from tests.bot.fake_slack import FakeSlack
 from tests.conftest import Perform
 
+pytestmark = pytest.mark.slow
+
 # Slack
 
 

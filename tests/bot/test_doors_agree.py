@@ -23,6 +23,8 @@ from tests.bot.fake_slack import check_message
 from tests.bot.test_commands import InProcess
 from tests.conftest import Perform
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = '"#!/bin/sh\ntrue"'
 
 HELP = [

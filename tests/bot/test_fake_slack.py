@@ -17,6 +17,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from tests.bot.fake_slack import FakeSlack, Invalid, Rate, check_message, check_view
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def slack() -> Iterator[FakeSlack]:

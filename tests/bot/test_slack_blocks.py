@@ -166,3 +166,14 @@ def test_a_signature_is_believed_only_over_these_bytes_by_this_secret_at_this_ti
     ):  # fmt: skip
         with pytest.raises(Forged):
             check(secrets, "1700000000", signature, content, at)
+
+
+def test_a_reply_with_long_words_everywhere_is_within_what_slack_takes() -> None:
+    long = "\u202e" * 900
+    reply = Reply(
+        sentence=long, title=long, state=State("Running", "●"), fields=tuple(Field(long, long) for _ in range(12)),
+        body=long * 20, table=Table(("a",), tuple(Row((long,), long) for _ in range(60)), long),
+        next=tuple(Next(long, (long, long), is_dangerous=True) for _ in range(8)), secret=Secret(long, long, long),
+    )  # fmt: skip
+    rendered = reply_blocks(reply)
+    check_message(rendered["text"], rendered["blocks"])

@@ -16,6 +16,8 @@ from hub.live.frames import Cursor, Hello, Kind, Resume, Say, SetPresence, Tick
 from tests.live.conftest import Run
 from tests.live.loopback import Hub, hub
 
+pytestmark = pytest.mark.slow
+
 
 def test_two_members_see_each_other_and_each_others_cursors(live: Hub, run: Run) -> None:
     async def scenario() -> None:

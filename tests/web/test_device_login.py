@@ -22,6 +22,8 @@ from tests.web.conftest import Client
 from tests.web.test_api import is_problem
 from tests.web.test_chat_link_pages import browser
 
+pytestmark = pytest.mark.slow
+
 
 def begun(client: Client, host: str = "raven") -> dict[str, Any]:
     answer = client().post("/api/device", json={"host": host})

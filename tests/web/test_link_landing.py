@@ -15,6 +15,8 @@ from tests.conftest import Perform
 from tests.web.conftest import ORIGIN
 from tests.web.page_world import sign_in
 
+pytestmark = pytest.mark.slow
+
 HTML = {"Accept": "text/html", "Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
 
 

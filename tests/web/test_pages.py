@@ -17,6 +17,8 @@ from tests.web import page_world
 from tests.web.conftest import ORIGIN
 from tests.web.page_world import HOSTILE, World
 
+pytestmark = pytest.mark.slow
+
 HTML = {"accept": "text/html"}
 
 

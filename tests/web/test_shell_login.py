@@ -33,6 +33,8 @@ from tests.web.test_chat_link_pages import browser
 from tests.web.test_chats import Wire
 from tests.web.test_device_login import answer
 
+pytestmark = pytest.mark.slow
+
 NOBODY = Actor(id="per_none", name="", handle="")
 
 

@@ -27,6 +27,8 @@ from hub.web.uploads import parse_metadata
 from tests.actions.artifact_fixtures import upload
 from tests.conftest import Perform
 
+pytestmark = pytest.mark.slow
+
 Client = httpx.AsyncClient
 Run = Callable[[Callable[[Client], Coroutine[Any, Any, None]]], None]
 BYTES = {"Content-Type": "application/offset+octet-stream", "Tus-Resumable": "1.0.0"}
