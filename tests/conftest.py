@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import argon2
 import pytest
 
 from hub import app
@@ -18,7 +19,7 @@ from hub.core.context import Actor
 from hub.core.database import Database, metadata
 from hub.core.house import House
 from hub.core.settings import Settings
-from hub.people import accounts
+from hub.people import accounts, passwords
 from hub.perform import Answer
 from hub.perform import perform as perform_action
 from tests.databases import databases, postgres_url  # noqa: F401 - fixtures
@@ -107,6 +108,13 @@ def perform(house: House) -> Perform:
         return answer.result
 
     return do
+
+
+@pytest.fixture
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords hashed at no cost: for tests whose subject is not what a hash costs."""
+    monkeypatch.setattr(passwords, "HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    passwords._nobodys.cache_clear()
 
 
 @pytest.fixture

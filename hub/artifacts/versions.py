@@ -153,11 +153,6 @@ def pin(ctx: Context, session: str, digest: str, reason_kind: str, reason_id: st
     ctx.tx.insert_new(pins, session=session, digest=digest, reason_kind=reason_kind, reason_id=reason_id, at=ctx.now)
 
 
-def unpin(ctx: Context, reason_kind: str, reason_id: str) -> None:
-    """The reason is gone, and with it all its pins."""
-    ctx.execute(sa.delete(pins).where(pins.c.reason_kind == reason_kind, pins.c.reason_id == reason_id))
-
-
 def _insert(
     ctx: Context,
     session: str,

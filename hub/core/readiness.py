@@ -6,7 +6,6 @@ import functools
 import socket
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 
 
 def http_ready(port: int, path: str = "/readyz", host: str = "127.0.0.1") -> Callable[[], bool]:
@@ -17,12 +16,6 @@ def http_ready(port: int, path: str = "/readyz", host: str = "127.0.0.1") -> Cal
 def https_ready(port: int, path: str = "/readyz", host: str = "127.0.0.1") -> Callable[[], bool]:
     """The same over TLS. Whose certificate it is does not matter here: it is our own child at our own port."""
     return functools.partial(answers, (host, port), f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n", b" 200 ", tls=True)
-
-
-def http_ready_at(socket_path: Path, path: str = "/readyz") -> Callable[[], bool]:
-    """The same over a Unix socket."""
-    request = f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"
-    return functools.partial(answers, str(socket_path), request, b" 200 ")
 
 
 def answers(address: tuple[str, int] | str, request: str, expected: bytes, *, tls: bool = False) -> bool:

@@ -8,16 +8,16 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Meta
 
-from hub.core import steps
 from hub.core.actions import Action, handles
 from hub.core.context import Context
 from hub.core.errors import NotAllowed, NotFound
 from hub.core.ids import looks_like_id
-from hub.people import accounts, mail
+from hub.people import accounts
 from hub.people.tables import persons
-from hub.sessions import grants, removal
+from hub.sessions import grants, invitations, removal
 from hub.sessions.tables import grants as grants_table
-from hub.sessions.tables import invitations, sessions
+from hub.sessions.tables import invitations as invitations_table
+from hub.sessions.tables import sessions
 
 Ref = Annotated[str, Meta(min_length=1, max_length=200)]
 Role = Literal["read", "read_write", "admin"]
@@ -86,19 +86,8 @@ def revoke_grant(act: RevokeGrant, ctx: Context) -> GrantView:
 
 
 def _withdraw(ctx: Context, session_id: str, invitation: str) -> None:
-    withdrawn = ctx.execute(
-        sa.update(invitations)
-        .where(
-            invitations.c.id == invitation,
-            invitations.c.session == session_id,
-            invitations.c.accepted_by.is_(None),
-            invitations.c.withdrawn_at.is_(None),
-        )
-        .values(withdrawn_at=ctx.now)
-    )
-    if withdrawn.rowcount != 1:
+    if not invitations.withdraw(ctx, session_id, invitations_table.c.id == invitation):
         raise NotFound("there is no such open invitation", code="invitation_not_found")
-    steps.cancel(ctx.tx, mail.STEP, invitation, ctx.now)
 
 
 def refuse_own(ctx: Context, person: str) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Meta
 
-from hub.core import limits
+from hub.core import limits, steps
 from hub.core.actions import Action, handles
 from hub.core.clock import iso
 from hub.core.context import Actor, Context, Scope
@@ -81,11 +81,21 @@ def _ends(created: dt.datetime, grant_ends: dt.datetime | None) -> dt.datetime:
 
 def _supersede(ctx: Context, session_id: str, email: str) -> None:
     """Who is invited anew has one link that works, with the role that was said last."""
-    ctx.execute(
+    withdraw(ctx, session_id, invitations.c.email == email)
+
+
+def withdraw(ctx: Context, session_id: str, which: sa.ColumnElement[bool]) -> list[str]:
+    """Withdraw those of a session's open invitations, and their mails that have not gone out yet; their ids."""
+    withdrawn = ctx.execute(
         sa.update(invitations)
-        .where(invitations.c.session == session_id, invitations.c.email == email, _is_open())
+        .where(invitations.c.session == session_id, which, _is_open())
         .values(withdrawn_at=ctx.now)
+        .returning(invitations.c.id)
     )
+    ids = sorted(withdrawn.scalars())
+    for invitation in ids:
+        steps.cancel(ctx.tx, mail.STEP, invitation, ctx.now)
+    return ids
 
 
 def _is_open() -> sa.ColumnElement[bool]:

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from hub.core.context import Context
 from hub.core.roles import SESSION_PERMISSIONS, SessionRole
-from hub.sessions import grants, links
+from hub.sessions import grants, invitations, links
 from hub.sessions.tables import grants as grants_table
-from hub.sessions.tables import invitations
+from hub.sessions.tables import invitations as invitations_table
 from hub.sessions.tables import links as links_table
 
 
@@ -68,19 +68,4 @@ def withdraw_given(ctx: Context, session_id: str, person: str) -> tuple[list[str
     for link in made:
         links.end(ctx, link)
         ctx.about("link", link, session_id, action="link_revoke", with_maker=person)
-    withdrawn = (
-        ctx.execute(
-            sa.update(invitations)
-            .where(
-                invitations.c.session == session_id,
-                invitations.c.by == person,
-                invitations.c.accepted_by.is_(None),
-                invitations.c.withdrawn_at.is_(None),
-            )
-            .values(withdrawn_at=ctx.now)
-            .returning(invitations.c.id)
-        )
-        .scalars()
-        .all()
-    )
-    return list(made), sorted(withdrawn)
+    return list(made), invitations.withdraw(ctx, session_id, invitations_table.c.by == person)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -19,7 +17,7 @@ from hub.people import accounts
 from hub.people.tables import emails, persons, sign_ins
 from hub.sessions import invitations, views
 from hub.sessions.tables import grants
-from tests.actions.mail_server import Mailbox, running
+from tests.actions.mail_server import Mailbox
 from tests.actions.test_mail import run_mails
 from tests.actions.test_sharing import role_of
 from tests.conftest import Perform, make_person
@@ -36,19 +34,6 @@ def lab(ana: Actor, perform: Perform) -> str:
 @pytest.fixture
 def invited(ana: Actor, lab: str, perform: Perform) -> dict[str, Any]:
     return invite(perform, ana, lab)
-
-
-@pytest.fixture
-def mailbox() -> Mailbox:
-    return Mailbox()
-
-
-@pytest.fixture
-def mailing(house: House, mailbox: Mailbox) -> Iterator[House]:
-    """A hub with a mail server."""
-    with running(mailbox) as port:
-        house.settings = msgspec.structs.replace(house.settings, smtp_url=f"smtp://127.0.0.1:{port}")
-        yield house
 
 
 def invite(perform: Perform, who: Actor, session: str, email: str = LEE, **more: Any) -> dict[str, Any]:
@@ -258,6 +243,28 @@ def test_a_withdrawn_invitation_is_not_mailed_any_more(
 ) -> None:
     sent = invite(perform, ana, lab)
     perform(ana, "grant_revoke", session_id=lab, participant=sent["invitation"])
+    run_mails(mailing)
+    assert mailbox.arrived == []
+
+
+def test_who_is_invited_anew_before_the_first_mail_went_gets_the_newer_one_alone(
+    mailing: House, mailbox: Mailbox, ana: Actor, lab: str, perform: Perform
+) -> None:
+    invite(perform, ana, lab, role="read")
+    newer = invite(perform, ana, lab, role="read_write")
+    run_mails(mailing)
+    assert len(mailbox.arrived) == 1
+    assert newer["secret"] in mailbox.message().get_content()
+
+
+def test_what_somebody_invited_before_they_were_removed_is_not_mailed_any_more(
+    mailing: House, mailbox: Mailbox, ana: Actor, ben: Actor, lab: str, perform: Perform
+) -> None:
+    perform(ben, "invitation_accept", secret=invite(perform, ana, lab, "ben@university.edu", role="admin")["secret"])
+    run_mails(mailing)
+    mailbox.arrived.clear()
+    invite(perform, ben, lab)
+    perform(ana, "grant_revoke", session_id=lab, participant=ben.id)
     run_mails(mailing)
     assert mailbox.arrived == []
 

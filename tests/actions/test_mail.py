@@ -47,11 +47,6 @@ def told(house: House, who: Actor) -> str:
         return mail.standing(scope, {who.id}).get(who.id, "")
 
 
-@pytest.fixture
-def mailbox() -> Mailbox:
-    return Mailbox()
-
-
 def test_a_mail_arrives_whole(mailbox: Mailbox) -> None:
     text = "Grüße an alle.\n\n.\n" + "x" * 2000 + "\nhttps://hub.university.edu/invitation/clgi_" + "a" * 43 + "\n"
     with running(mailbox) as port:
@@ -147,14 +142,6 @@ def test_an_address_of_another_script_is_written_as_name_servers_know_it(mailbox
     with running(mailbox) as port:
         mail.deliver(settings(f"smtp://127.0.0.1:{port}"), "lee@bücher.example", "s", "t")
     assert mailbox.arrived[0].rcpt_tos == ["lee@xn--bcher-kva.example"]
-
-
-@pytest.fixture
-def mailing(house: House, mailbox: Mailbox) -> House:
-    """A hub with a mail server."""
-    with running(mailbox) as port:
-        house.settings = msgspec.structs.replace(house.settings, smtp_url=f"smtp://127.0.0.1:{port}")
-        yield house
 
 
 def test_a_queued_mail_is_carried_once_and_its_secret_is_stored_nowhere(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 
-import argon2
 import msgspec
 import pytest
 
@@ -16,7 +15,7 @@ from hub.core.context import Actor
 from hub.core.errors import Conflict, HubError, NotAllowed, NotFound
 from hub.core.house import House
 from hub.core.settings import Settings
-from hub.people import accounts, factors, passwords
+from hub.people import accounts, factors
 from hub.people.tables import persons, sign_ins
 from tests.actions.people_fixtures import (
     PASSWORD,
@@ -31,10 +30,7 @@ from tests.actions.people_fixtures import (
 from tests.conftest import NOW, make_person
 from tests.databases import OpenDatabase
 
-
-@pytest.fixture(autouse=True)
-def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+pytestmark = pytest.mark.usefixtures("quick_hashes")
 
 
 def role_of(house: House, person: Actor) -> str:

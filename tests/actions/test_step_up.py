@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argon2
 import msgspec
 import pytest
 
@@ -11,14 +10,11 @@ from hub.core.clock import FrozenClock
 from hub.core.context import Actor
 from hub.core.errors import HubError, InvalidInput, NotAllowed, TooMany
 from hub.core.house import House
-from hub.people import accounts, passwords
+from hub.people import accounts
 from hub.people.tables import sign_ins
 from tests.actions.people_fixtures import PASSWORD, act, code_of, in_browser, rows, with_app, with_password
 
-
-@pytest.fixture(autouse=True)
-def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+pytestmark = pytest.mark.usefixtures("quick_hashes")
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -16,24 +14,11 @@ from hub.core.errors import Conflict, InvalidInput, NotAllowed, NotFound, TooMan
 from hub.core.house import House
 from hub.people import accounts, verified_email
 from hub.people.tables import emails
-from tests.actions.mail_server import Mailbox, running
+from tests.actions.mail_server import Mailbox
 from tests.actions.test_mail import run_mails
 from tests.conftest import Perform
 
 LEE = "lee@university.edu"
-
-
-@pytest.fixture
-def mailbox() -> Mailbox:
-    return Mailbox()
-
-
-@pytest.fixture
-def mailing(house: House, mailbox: Mailbox) -> Iterator[House]:
-    """A hub with a mail server."""
-    with running(mailbox) as port:
-        house.settings = msgspec.structs.replace(house.settings, smtp_url=f"smtp://127.0.0.1:{port}")
-        yield house
 
 
 def sent(house: House, mailbox: Mailbox, where: str = "email") -> str:

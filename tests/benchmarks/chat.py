@@ -36,6 +36,7 @@ from urllib.parse import urlencode
 
 import httpx
 
+from tests.bot.fake_slack import Message
 from tests.lab import day
 from tests.lab.laboratory import Laboratory, laboratory
 
@@ -256,15 +257,15 @@ def measure_cards(lab: Laboratory, cards: int, edits: int) -> dict[str, Any]:
     """From the ledger's line to the edited card, with so many cards alive."""
     user = next(iter(lab.people))
     channel = lab.slack.channel("lab")
-    for state in ("chat.postMessage",):
-        lab.slack.rate(state, None)  # so that the cards are there within minutes; edits keep the platform's rate
+    lab.slack.rate("chat.postMessage", None)  # so that the cards are there within minutes; edits keep their rate
     blocker = "#!/bin/sh\nsleep 3600\n"
     for number in range(cards):
         said = lab.slack.mention(user, f'job submit "{blocker}" --name "bench {number}"', channel=channel)
         assert said.status == 200, said.attempts
-    posted: Callable[[], list[Any]] = lambda: [  # noqa: E731
-        m for m in lab.slack.messages if m.channel == channel and m.via == "chat.postMessage" and not m.thread
-    ]
+
+    def posted() -> list[Message]:
+        return [m for m in lab.slack.messages if m.channel == channel and m.via == "chat.postMessage" and not m.thread]
+
     lab.slack.wait_for(lambda: len(posted()) >= cards, 600)
     time.sleep(65)  # the minute over which edits are counted begins anew
     act_as = {"Authorization": f"Bearer {lab.secret('keys/bot.token')}", "Collegium-Act-As": lab.people[user]}
@@ -276,7 +277,7 @@ def measure_cards(lab: Laboratory, cards: int, edits: int) -> dict[str, Any]:
         began = time.monotonic()
         answer = lab.api.post("/api/actions", json=body, headers=act_as)
         assert answer.status_code == 200, answer.text
-        card = next(m for m in posted() if f"bench {job['name'].split()[-1]}”" in m.text or job["name"] in m.text)
+        card = next(m for m in posted() if f"“{job['name']}”" in m.text)
         lab.slack.wait_for(lambda card=card: "cancelled" in card.text.lower(), 60)
         waited.append(max(0.0, card.edited_at - began))
         time.sleep(max(0.0, 1.4 - (time.monotonic() - began)))

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import argon2
 import pytest
 
 from hub import app
@@ -18,17 +17,14 @@ from hub.core.context import Actor
 from hub.core.errors import HubError, TooMany
 from hub.core.house import House
 from hub.core.settings import Settings
-from hub.people import guesses, passwords
+from hub.people import guesses
 from tests.actions.people_fixtures import PASSWORD, STRANGER, act, code_of, in_browser, with_app, with_password
 from tests.conftest import NOW, make_person
 from tests.databases import OpenDatabase
 
+pytestmark = pytest.mark.usefixtures("quick_hashes")
+
 MANY = 50
-
-
-@pytest.fixture(autouse=True)
-def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @pytest.fixture

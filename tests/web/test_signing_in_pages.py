@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import argon2
 import msgspec
 import pyotp
 import pytest
@@ -27,15 +26,10 @@ from tests.web import page_world
 from tests.web.conftest import ORIGIN
 from tests.web.test_pages import words_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_hashes")]
 
 FROM_HERE = {"origin": ORIGIN, "accept": "text/html"}
 Browser = Callable[..., TestClient]
-
-
-@pytest.fixture(autouse=True)
-def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "HASHER", argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @pytest.fixture
