@@ -42,9 +42,10 @@ def look(hub: ChatHub, things: Iterable[Thing], sessions: Iterable[str], *, over
     wanted = list(dict.fromkeys(things))
     ended = set(over)
     seen = Seen({}, {}, {})
-    _sessions(hub, seen, set(sessions))
-    for start in range(0, len(wanted), _AT_ONCE):
-        _some(hub, seen, wanted[start : start + _AT_ONCE], ended)
+    named = sorted(set(sessions))
+    _sessions(hub, seen, set(named[_AT_ONCE:]))
+    for start in range(0, max(len(wanted), 1), _AT_ONCE):
+        _some(hub, seen, wanted[start : start + _AT_ONCE], ended, named[:_AT_ONCE] if start == 0 else [])
     return seen
 
 
@@ -55,12 +56,15 @@ def _sessions(hub: ChatHub, seen: Seen, ids: set[str]) -> None:
             seen.sessions[one.id] = one
 
 
-def _some(hub: ChatHub, seen: Seen, things: list[Thing], ended: set[str]) -> None:
-    by_kind: dict[str, list[str]] = {}
+def _some(hub: ChatHub, seen: Seen, things: list[Thing], ended: set[str], sessions: list[str]) -> None:
+    by_kind: dict[str, list[str]] = {"sessions": sessions} if sessions else {}
     for thing in things:
         name = {"job": "ended_jobs" if thing.id in ended else "jobs", "entry": "entries"}.get(thing.kind)
         by_kind.setdefault(name or f"{thing.kind}s", []).append(thing.id)
+    if not by_kind:
+        return
     found = hub.look(**{kind: tuple(ids) for kind, ids in by_kind.items()})
+    seen.sessions.update({one.id: one for one in found.sessions})
     jobs = {job.id: job for job in (*found.jobs, *found.ended_jobs)}
     if late := tuple(job.id for job in found.jobs if job.is_over):
         jobs |= {job.id: job for job in hub.look(ended_jobs=late).ended_jobs}

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import httpx
+
 from bot.chat_hub import ChatHub
+from bot.delivery import HEADER, REPEATED, Delivery, Repeated
 from bot.hub_client import NoAnswer, Unanswered, Unreachable
 from bot.problems import UNAVAILABLE, Problem
 
 T = TypeVar("T")
-Work = Callable[[ChatHub], T]
 
 THREADS = 10
 MOST_WAITING = 400
@@ -34,14 +36,44 @@ class NotSent(Problem):
 
 
 class ErrandHub(ChatHub):
-    """The hub for one errand, which knows whether something was recorded on the way."""
+    """The hub for one errand: knows whether something was recorded on the way, and what delivery made it ask."""
 
     has_acted = False
+    delivery: Delivery | None = None
+    detail: tuple[str, str] = ("", "")  # the session of the last action, and how much of it may leave
 
     def act(self, action: str, answer: type[T], *, idempotency_key: str = "", **params: Any) -> T:
         done = super().act(action, answer, idempotency_key=idempotency_key, **params)
         self.has_acted = True
         return done
+
+    def send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """As ever, and with the first question the delivery is named. Raises Repeated when the hub knows it."""
+        delivery = self.delivery
+        if delivery is None or not delivery.name:
+            return super().send(method, path, **request)
+        request["headers"] = {**(request.get("headers") or {}), HEADER: delivery.name}
+        try:
+            return super().send(method, path, **request)
+        except Unreachable:
+            raise
+        except Unanswered:
+            delivery.is_unsure = True
+            raise
+        except Problem as problem:
+            if problem.code == REPEATED:
+                delivery.is_repeated = True
+                raise Repeated from problem
+            raise
+
+    def _heard(self, response: httpx.Response) -> None:
+        if self.delivery is not None and HEADER in response.headers:
+            self.delivery.is_recorded = True
+        session, _, detail = response.headers.get("Collegium-Chat-Detail", "").partition("=")
+        self.detail = (session, detail) if detail else self.detail
+
+
+Work = Callable[[ErrandHub], T]
 
 
 class Carrier:
@@ -61,40 +93,49 @@ class Carrier:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def first(
-        self, claim: str, came_by: str, work: Work[T], *, since: float | None = None, seconds: float | None = None
+        self,
+        claim: str,
+        came_by: str,
+        work: Work[T],
+        *,
+        since: float | None = None,
+        seconds: float | None = None,
+        delivery: Delivery | None = None,
     ) -> T:
         """What `work` answers within the first seconds after `since`.
 
-        Raises Problem for a refusal, NotSent or Unreachable when nothing was sent, Unanswered when nobody knows.
+        Raises Problem for a refusal, NotSent or Unreachable when nothing was sent, Unanswered when nobody knows, and
+        Repeated when the hub knows the delivery that made it ask.
         """
         if self._waiting >= MOST_WAITING:
             raise _busy()
         ends_at = (time.monotonic() if since is None else since) + (seconds or self.first_seconds)
         self._waiting += 1
         try:
-            return await self._carry(claim, came_by, work, ends_at)
+            return await self._carry(claim, came_by, work, ends_at, delivery)
         finally:
             self._waiting -= 1
 
-    async def until_known(self, claim: str, came_by: str, work: Work[T]) -> T:
+    async def until_known(self, claim: str, came_by: str, work: Work[T], delivery: Delivery | None = None) -> T:
         """What `work` answers when it is repeated until the hub says something. Raises Problem."""
         gives_up_at = time.monotonic() + REPEAT_FOR_SECONDS
         pause = 0.5
         while True:
             try:
-                return await self._carry(claim, came_by, work, time.monotonic() + REPEAT_DEADLINE_SECONDS)
+                return await self._carry(claim, came_by, work, time.monotonic() + REPEAT_DEADLINE_SECONDS, delivery)
             except (NoAnswer, NotSent):
                 if time.monotonic() + pause > gives_up_at:
                     raise
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
-    async def _carry(self, claim: str, came_by: str, work: Work[T], ends_at: float) -> T:
+    async def _carry(self, claim: str, came_by: str, work: Work[T], ends_at: float, delivery: Delivery | None) -> T:
         def carry() -> T:
             left = ends_at - time.monotonic()
             if left < LEAST_SECONDS:
                 raise _busy()
             hub = self.hub.as_(claim, came_by, deadline_seconds=left)
+            hub.delivery = delivery
             try:
                 return work(hub)
             except Unanswered:

@@ -4,6 +4,7 @@ Everything a bot must still know after it was killed is a row at the hub, reache
 the same connections, for somebody who was heard in a channel.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -85,6 +86,20 @@ class Card(views.View, frozen=True, kw_only=True):
     shown: str = ""
     posting_at: datetime
     settled: bool = False
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A thing that is to be shown in a channel."""
+
+    platform: str
+    workspace: str
+    channel: str
+    thread: str = ""
+    kind: str
+    object: str
+    session: str | None = None
+    person: str | None = None
+    state: str = "wanted"
 
 
 class Claimed(views.View, frozen=True, kw_only=True):
@@ -174,19 +189,13 @@ class ChatHub(HubClient):
         """Take or renew the lease under which one process follows the ledger, and record how far it has come."""
         return self.ask("follow", Held, holder=holder, sequence=sequence, release=release)
 
-    def claim_card(
-        self, epoch: int, *, platform: str, workspace: str, channel: str, thread: str = "", kind: str, object: str,
-        session: str | None = None, person: str | None = None, state: str = "wanted",
-    ) -> Claimed:  # fmt: skip
-        """The row of a thing in a channel, made in this state unless it is there."""
-        return self.ask(
-            "cards/claim", Claimed, epoch=epoch, platform=platform, workspace=workspace, channel=channel,
-            thread=thread, kind=kind, object=object, session=session, person=person, state=state,
-        )  # fmt: skip
+    def claim_cards(self, epoch: int, claims: Sequence[Claim]) -> tuple[Claimed, ...]:
+        """The rows of things in channels, in order; each made in the state it says unless it is there."""
+        return self.ask("cards/claim", tuple[Claimed, ...], epoch=epoch, claims=claims)
 
-    def change_card(self, epoch: int, card: str, **what: object) -> Card:
-        """Record what became of a card."""
-        return self.ask("cards/change", Card, epoch=epoch, id=card, **what)
+    def change_cards(self, epoch: int, changes: Sequence[Mapping[str, object]]) -> tuple[Card | None, ...]:
+        """Record what became of cards (`id`, and what is new of it), in order; None for one that is no more."""
+        return self.ask("cards/change", tuple[Card | None, ...], epoch=epoch, changes=changes)
 
     def unsettled_cards(self) -> list[Card]:
         """Every card for which something is left to be done."""

@@ -35,6 +35,11 @@ class Place(msgspec.Struct, frozen=True):
         return f"{self.platform}:{self.workspace}:{self.channel}"
 
     @property
+    def is_direct(self) -> bool:
+        """Whether it is one person's own conversation with the bot, which no session can be given."""
+        return self.platform == "slack" and self.channel.startswith("D")
+
+    @property
     def came_by(self) -> str:
         """Where somebody was heard, as the hub is told."""
         return f"{self.name}:{self.thread}" if self.thread else self.name

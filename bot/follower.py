@@ -8,14 +8,14 @@ what cards need, the most urgent first. All it keeps in memory is read again fro
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import structlog
 
 from bot import card_faces
 from bot.card_work import SETTLE_SECONDS, Live, Need, Worker
-from bot.chat_hub import Card, Channel, ChatHub
+from bot.chat_hub import Card, Channel, ChatHub, Claim, Claimed, SessionFace
 from bot.digests import Digests
 from bot.door import Place
 from bot.hub_client import NoAnswer
@@ -23,6 +23,7 @@ from bot.hub_views import Event, Events
 from bot.notify_rules import Face, Happening, Thing, first_state, happening, urgency
 from bot.posts import Posts, Refused
 from bot.problems import Problem
+from bot.together import Together
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -34,6 +35,7 @@ _LINKS_SECONDS = 60.0
 _IDLE_SECONDS = 0.5
 _GATHER_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 300.0
+_TOGETHER = 100
 
 Workspace = Callable[[str, str], Posts | None]
 Heard = Callable[[Event], Awaitable[None]]
@@ -68,6 +70,8 @@ class Follower:
         self.epoch = 0
         self.worker = Worker(hub, self.record, self.ask, self._in_private, now, settle_seconds=settle_seconds)
         self.digests = Digests(self)
+        self._claims = Together(self._claim_all, _TOGETHER)
+        self._changes = Together(self._change_all, _TOGETHER)
         self._nudge = asyncio.Event()
 
     async def run(self) -> None:
@@ -130,13 +134,14 @@ class Follower:
         missing = [thing for thing in steps if thing not in seen.faces]
         if missing:
             seen.faces.update((await self._look(missing, [one.session for one in happened])).faces)
+        begun = []
         for one in happened:
             thing = self._shown_as(one.thing)
             face = seen.faces.get(thing)
-            if face is None:
-                continue
-            session = seen.sessions.get(one.session or "")
-            await self._open(one, thing, face, session.channels if session is not None else ())
+            if face is not None and one.begun_by and not (thing.kind == "entry" and face.standing.is_over):
+                begun.append((one, thing))
+        cards_of = await self._cards_where([one.place for one, _ in begun if one.place is not None])
+        await asyncio.gather(*(self._open(one, thing, seen.sessions, cards_of) for one, thing in begun))
         for thing, face in seen.faces.items():
             self._show(thing, face)
         await self.digests.look()
@@ -146,17 +151,18 @@ class Follower:
         workflow = self._workflow_of.get(thing.id)
         return thing if workflow is None else Thing("workflow", workflow)
 
-    async def _open(self, one: Happening, thing: Thing, face: Face, mapped: tuple[Channel, ...]) -> None:
+    async def _open(
+        self, one: Happening, thing: Thing, sessions: Mapping[str, SessionFace], cards_of: Mapping[str, str]
+    ) -> None:
         """The cards of a thing that began: where it was made, and in the channels of its session."""
-        if not one.begun_by or (thing.kind == "entry" and face.standing.is_over):
-            return
+        session = sessions.get(one.session or "")
         channels: dict[str, tuple[Place, str, bool]] = {}
-        for channel in mapped:
+        for channel in session.channels if session is not None else ():
             place = _place(channel)
             channels[place.name] = (place, channel.cards, False)
         if one.place is not None:
             known = channels.get(one.place.name)
-            cards = known[1] if known is not None else await self._cards_of(one.place)
+            cards = known[1] if known is not None else cards_of[one.place.name]
             channels[one.place.name] = (one.place, cards, True)
         for place, cards, is_from_here in channels.values():
             state = first_state(thing.kind, cards, is_from_here=is_from_here)
@@ -176,20 +182,30 @@ class Follower:
                 made = await self.claim(_thing(card), place, "wanted", session=card.session, person=card.person)
                 self.show(made, live.face)
 
-    async def _cards_of(self, place: Place) -> str:
-        channel = await self.ask(self.hub.channel, place.platform, place.workspace, place.channel)
-        return str(channel.cards)
+    async def _cards_where(self, places: list[Place]) -> dict[str, str]:
+        """Which cards are shown in the channels that things were made in; nobody sets a person's direct messages."""
+        found = {}
+        for place in {place.name: place for place in places}.values():
+            if place.is_direct:
+                found[place.name] = Channel().cards
+            else:
+                channel = await self.ask(self.hub.channel, place.platform, place.workspace, place.channel)
+                found[place.name] = channel.cards
+        return found
 
     async def claim(
         self, thing: Thing, place: Place, state: str, *, session: str | None = None, person: str | None = None
     ) -> Live:
         """The card of a thing in a channel; made unless it is there."""
-        claimed = await self.ask(
-            self.hub.claim_card, self.epoch, platform=place.platform, workspace=place.workspace,
-            channel=place.channel, thread=place.thread, kind=thing.kind, object=thing.id, session=session,
-            person=person, state=state,
+        claim = Claim(
+            platform=place.platform, workspace=place.workspace, channel=place.channel, thread=place.thread,
+            kind=thing.kind, object=thing.id, session=session, person=person, state=state,
         )  # fmt: skip
+        claimed = await self._claims.ask(claim)
         return self._take(claimed.card, is_ours=claimed.made)
+
+    async def _claim_all(self, claims: Sequence[Claim]) -> Sequence[Claimed]:
+        return await self.ask(self.hub.claim_cards, self.epoch, claims)
 
     def _take(self, card: Card, *, is_ours: bool) -> Live:
         """Remember a card; one already known is only told what its row says of being forgotten."""
@@ -342,7 +358,13 @@ class Follower:
 
     async def record(self, card: str, **what: Any) -> Card:
         """Write to a card's row, however long the hub is away: what was posted must not be forgotten."""
-        return await self.ask(self.hub.change_card, self.epoch, card, **what)
+        row = await self._changes.ask({"id": card, **what})
+        if row is None:
+            raise Problem("card_not_found", "There is no such card.", status=404)
+        return row
+
+    async def _change_all(self, changes: Sequence[Mapping[str, object]]) -> Sequence[Card | None]:
+        return await self.ask(self.hub.change_cards, self.epoch, changes)
 
     async def ask(self, question: Callable[..., T], *args: Any, **named: Any) -> T:
         """Ask the hub from a thread, again while it is away. Raises Overtaken, and Problem for what is refused."""

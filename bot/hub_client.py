@@ -241,9 +241,13 @@ class HubClient:
             response = self._http.request(method, path, **request)
         except httpx.HTTPError as error:
             raise self._silence(method, error) from error
+        self._heard(response)
         if not response.is_success:
             raise self._refusal(response.status_code, response.content, response.headers.get("Content-Type", ""))
         return response
+
+    def _heard(self, response: httpx.Response) -> None:
+        """Every answer comes by here, whatever it says."""
 
     @contextmanager
     def streaming(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:

@@ -19,10 +19,11 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from bot.carrying import Carrier
+from bot.delivery import Delivery, Repeated
 from bot.problems import Problem
 from bot.slack_desk import Desk
 from bot.slack_request import OLDEST_SECONDS, Forged, check
@@ -70,38 +71,39 @@ class SlackApp:
             return PlainTextResponse("", 401)
         if (challenge := _challenge(body)) is not None:
             return challenge
-        try:
-            is_first = await self._is_first(signature, now)
-        except Problem as problem:
-            log.warning("slack.hub_silent", error=problem.code)
-            return await self._unrecorded(text, now)
-        if not is_first:
-            log.info("slack.refused", why="replayed")
-            return PlainTextResponse("", 401)
+        if not self._is_first_here(signature, now):
+            return _replayed()
         kind, content = _told(text)
         if not kind:
             return PlainTextResponse("")  # what nobody waits for is acknowledged, or Slack would send it again
         if not _is_whole(kind, content):
             return PlainTextResponse("", 400)
-        asked = to_async_bolt_request(request, body, {"since": since, "at": now})
-        return to_starlette_response(await self.bolt.async_dispatch(asked))
+        delivery = Delivery(PLATFORM, signature)
+        asked = to_async_bolt_request(request, body, {"since": since, "at": now, "delivery": delivery})
+        answer = await self.bolt.async_dispatch(asked)
+        if not await self._is_first_at_the_hub(delivery):
+            return _replayed()
+        return to_starlette_response(answer)
 
-    async def _is_first(self, signature: str, now: float) -> bool:
-        """Whether these very bytes come for the first time: here at once, at the hub for every process and restart."""
+    def _is_first_here(self, signature: str, now: float) -> bool:
+        """Whether these very bytes reach this process for the first time."""
         while self._seen and next(iter(self._seen.values())) < now - 2 * OLDEST_SECONDS:
             self._seen.popitem(last=False)
         if signature in self._seen:
             return False
         self._seen[signature] = now
-        return await self._carrier.ask(lambda: self._carrier.hub.seen(PLATFORM, signature))
+        return True
 
-    async def _unrecorded(self, text: str, now: float) -> Response:
-        """The hub is down: an honest answer, which does nothing and so may be given to a replay too."""
-        kind, body = _told(text)
-        said = await self._desk.unrecorded(kind, body, at=now) if kind else None
-        if kind == "form":
-            return JSONResponse({"response_action": "errors", "errors": said})
-        return JSONResponse({**said, "response_type": "ephemeral"}) if said else PlainTextResponse("")
+    async def _is_first_at_the_hub(self, delivery: Delivery) -> bool:
+        """Whether no process took this before: what asked the hub for something was recorded with it already."""
+        if delivery.is_repeated or delivery.is_recorded or delivery.is_unsure:
+            return not delivery.is_repeated
+        try:
+            return await self._carrier.ask(lambda: self._carrier.hub.seen(PLATFORM, delivery.key))
+        except Problem as problem:
+            # Nothing was asked of the hub for it, and nothing is: the answer is the same for everybody.
+            log.warning("slack.hub_silent", error=problem.code)
+            return True
 
 
 def _bolt(workspaces: Workspaces, desk: Desk, api_url: str) -> AsyncApp:
@@ -121,6 +123,12 @@ def _bolt(workspaces: Workspaces, desk: Desk, api_url: str) -> AsyncApp:
         attaching_function_token_enabled=False, authorize=cast(Any, authorize), client=AsyncWebClient(base_url=api_url),
     )  # fmt: skip
 
+    @bolt.error
+    async def refuse(error: Exception) -> BoltResponse:
+        if not isinstance(error, Repeated):
+            log.error("slack.listener_failed", error=repr(error)[:300], exc_info=error)
+        return BoltResponse(status=401 if isinstance(error, Repeated) else 500, body="")
+
     @bolt.command(_EVERYTHING)
     async def hear_command(ack: Any, body: dict[str, Any], context: Any) -> None:
         said = await desk.command(body, **_when(context))
@@ -138,7 +146,8 @@ def _bolt(workspaces: Workspaces, desk: Desk, api_url: str) -> AsyncApp:
         return await hear(body, context)
 
     async def hear(body: dict[str, Any], context: Any) -> BoltResponse | None:
-        is_done = await desk.event(body, since=_when(context)["since"])
+        when = _when(context)
+        is_done = await desk.event(body, since=when["since"], delivery=when["delivery"])
         # Not acknowledged, it comes again: the same event, done once.
         return None if is_done else BoltResponse(status=503, body="")
 
@@ -162,9 +171,18 @@ def _bolt(workspaces: Workspaces, desk: Desk, api_url: str) -> AsyncApp:
     return bolt
 
 
-def _when(context: Any) -> dict[str, float]:
-    """When a request came, by both clocks; over Socket Mode, now."""
-    return {"since": context.get("since") or time.monotonic(), "at": context.get("at") or time.time()}
+def _when(context: Any) -> dict[str, Any]:
+    """When a request came, by both clocks, and by which delivery; over Socket Mode, now and by none."""
+    return {
+        "since": context.get("since") or time.monotonic(),
+        "at": context.get("at") or time.time(),
+        "delivery": context.get("delivery"),
+    }
+
+
+def _replayed() -> Response:
+    log.info("slack.refused", why="replayed")
+    return PlainTextResponse("", 401)
 
 
 async def _body(request: Request) -> bytes | None:

@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 import structlog
 
-from bot.carrying import Carrier, NotSent
-from bot.chat_hub import ChatHub
+from bot.carrying import Carrier, ErrandHub, NotSent
 from bot.commands import tree
+from bot.delivery import Delivery
 from bot.hub_client import Unanswered, Unreachable
 from bot.problems import NOT_SIGNED_IN, Problem
 from bot.slack_answers import Answers
@@ -79,9 +79,11 @@ class Desk:
 
     # The four ways to be spoken to.
 
-    async def command(self, body: Payload, *, at: float, since: float) -> Rendered | None:
+    async def command(
+        self, body: Payload, *, at: float, since: float, delivery: Delivery | None = None
+    ) -> Rendered | None:
         """A slash command: what is answered with the acknowledgement, for the person alone; None for a form."""
-        spoken = command(body, at)
+        spoken = command(body, at, delivery)
         workspace = self._workspaces.get(spoken.team)
         if workspace is None:
             return plain_blocks(NOT_CONNECTED)
@@ -93,10 +95,10 @@ class Desk:
             return await self._open_form(workspace, kind, spoken)
         return (await self._carry(workspace, spoken, said, since)).content
 
-    async def event(self, body: Payload, *, since: float) -> bool:
+    async def event(self, body: Payload, *, since: float, delivery: Delivery | None = None) -> bool:
         """A mention or a direct message; whether it is done with, so that Slack need not send it again."""
         workspace = self._workspaces.get(body["team_id"])
-        spoken = None if workspace is None else message(body, workspace.bot_user)
+        spoken = None if workspace is None else message(body, workspace.bot_user, delivery)
         if workspace is None or spoken is None:
             return True
         under_way = self._events.get(spoken.origin)
@@ -113,9 +115,9 @@ class Desk:
         under_way.result()
         return True
 
-    async def button(self, body: Payload, *, at: float, since: float) -> None:
+    async def button(self, body: Payload, *, at: float, since: float, delivery: Delivery | None = None) -> None:
         """A button: what it stands for is done, and its outcome told to who pressed it."""
-        spoken = pressed(body, at)
+        spoken = pressed(body, at, delivery)
         action = body["actions"][0]
         name, value = str(action.get("action_id", "")), str(action.get("value", ""))
         workspace = self._workspaces.get(spoken.team)
@@ -133,7 +135,9 @@ class Desk:
         else:
             self._say_later(spoken, await self._press(workspace, spoken, value, since))
 
-    async def form_sent(self, body: Payload, *, at: float, since: float) -> dict[str, str]:
+    async def form_sent(
+        self, body: Payload, *, at: float, since: float, delivery: Delivery | None = None
+    ) -> dict[str, str]:
         """A form: what is wrong with it, by field; nothing when it is done, and then the outcome is told."""
         kind = str(body["view"].get("callback_id", "")).removeprefix("form:")
         workspace = self._workspaces.get(body["team"]["id"])
@@ -146,29 +150,13 @@ class Desk:
         spoken = Spoken(
             team=workspace.team, user=body["user"]["id"], channel=origin.channel, thread=origin.thread,
             response_url=origin.response_url, call=origin.call, at=datetime.fromtimestamp(at, UTC),
-            key=f"{body['view']['id']}:{body.get('trigger_id') or body['view'].get('hash', '')}",
+            key=f"{body['view']['id']}:{body.get('trigger_id') or body['view'].get('hash', '')}", delivery=delivery,
         )  # fmt: skip
         outcome = await self._carry(workspace, spoken, said, since)
         if outcome.problem is not None and outcome.problem.code != "chat_not_linked":
             return errors(kind, outcome.problem)
         self._say_later(spoken, outcome)
         return {}
-
-    async def unrecorded(self, kind: str, body: Payload, *, at: float) -> Any:
-        """The hub does not even take note that something arrived: nothing is done, and that is said."""
-        said = plain_blocks(NOT_RECORDED)
-        if kind == "command":
-            return said
-        if kind == "form":
-            form_kind = str(body["view"].get("callback_id", "")).removeprefix("form:")
-            return errors(form_kind, Problem("not_recorded", NOT_RECORDED))
-        workspace = self._workspaces.get(str(body.get("team_id") or (body.get("team") or {}).get("id") or ""))
-        if workspace is None:
-            return None
-        spoken = message(body, workspace.bot_user) if kind == "event" else pressed(body, at)
-        if spoken is not None:
-            self._say_later(spoken, Said(said))
-        return None
 
     # What they have in common.
 
@@ -230,7 +218,7 @@ class Desk:
     ) -> Said:
         """One command's outcome. With `stays`, this waits until the outcome is known, having said so meanwhile."""
 
-        def errand(hub: ChatHub) -> Said:
+        def errand(hub: ErrandHub) -> Said:
             with tempfile.TemporaryDirectory(prefix="collegium-") as folder:
                 return carry_out(
                     hub, self._carrier.hub, spoken, said, workspace, Path(folder), self._api_url, self._details
@@ -239,7 +227,9 @@ class Desk:
         claim, came_by = spoken.claim, spoken.place.came_by
         seconds = FILES_SECONDS if spoken.files else None
         try:
-            outcome = await self._carrier.first(claim, came_by, errand, since=since, seconds=seconds)
+            outcome = await self._carrier.first(
+                claim, came_by, errand, since=since, seconds=seconds, delivery=spoken.delivery
+            )
         except Unreachable as problem:
             return Said(plain_blocks(NOT_RECORDED), problem=_worded(problem, NOT_RECORDED))
         except NotSent as problem:
@@ -255,7 +245,7 @@ class Desk:
 
     async def _until_known(self, workspace: Workspace, spoken: Spoken, said: Sequence[str], errand: Any) -> Said:
         try:
-            outcome = await self._carrier.until_known(spoken.claim, spoken.place.came_by, errand)
+            outcome = await self._carrier.until_known(spoken.claim, spoken.place.came_by, errand, spoken.delivery)
         except Problem as problem:
             return Said(problem_blocks(problem, spoken.call), problem=problem)
         return await self._known(workspace, spoken, said, outcome)

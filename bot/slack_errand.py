@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from bot.cards import Detail, Reply
+from bot.carrying import ErrandHub
 from bot.chat_hub import Channel, ChatHub
 from bot.detail import reduced, reduced_problem, strictest
 from bot.door import Door
@@ -35,7 +36,7 @@ class Said(msgspec.Struct, frozen=True):
 
 
 def carry_out(
-    hub: ChatHub,
+    hub: ErrandHub,
     bot: ChatHub,
     spoken: Spoken,
     said: Sequence[str],
@@ -71,6 +72,9 @@ def carry_out(
         raise
     except Problem as problem:
         return _refused(problem, door, said, spoken, channels, details)
+    session, word = hub.detail
+    if session:  # the hub said it with the action's answer
+        _keep(details, session, strictest(word))
     return _answered(reply, door, said, spoken, channels, details)
 
 
@@ -111,14 +115,18 @@ def _detail(door: Door, session: str, channels: list[Channel], details: Details)
     try:
         detail = strictest(door.hub.session(meant).chat_detail)
         if "/" in meant:  # its full name: the same session whoever says it
-            if len(details) > 1_000:
-                details.clear()
-            details[meant] = (time.monotonic(), detail)
+            _keep(details, meant, detail)
         return detail
     except NoAnswer:
         return "ids"
     except Problem as problem:
         return "full" if problem.exit_code == NOT_FOUND else "ids"
+
+
+def _keep(details: Details, session: str, detail: Detail) -> None:
+    if len(details) > 1_000:
+        details.clear()
+    details[session] = (time.monotonic(), detail)
 
 
 def _named(said: Sequence[str]) -> str:

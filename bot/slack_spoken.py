@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from bot.delivery import Delivery
 from bot.door import Place
 from bot.problems import usage
 from bot.slack_text import heard, without_mention
@@ -48,6 +49,7 @@ class Spoken(msgspec.Struct, frozen=True, kw_only=True):
     is_command: bool = False
     is_mention: bool = False
     files: tuple[File, ...] = ()
+    delivery: Delivery | None = None  # how it reached us, where it could reach us twice
 
     @property
     def place(self) -> Place:
@@ -64,10 +66,10 @@ class Spoken(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_direct(self) -> bool:
-        return self.channel.startswith("D")
+        return self.place.is_direct
 
 
-def command(body: Payload, at: float) -> Spoken:
+def command(body: Payload, at: float, delivery: Delivery | None = None) -> Spoken:
     """A slash command; `/job …` is the same as `/collegium job …`."""
     name, text = str(body.get("command", "")), str(body.get("text", ""))
     is_short = name != ALWAYS
@@ -82,10 +84,11 @@ def command(body: Payload, at: float) -> Spoken:
         response_url=body.get("response_url", ""),
         trigger=body["trigger_id"],
         is_command=True,
+        delivery=delivery,
     )
 
 
-def message(body: Payload, bot_user: str) -> Spoken | None:
+def message(body: Payload, bot_user: str, delivery: Delivery | None = None) -> Spoken | None:
     """A mention or a direct message; None for everything that is not a person speaking to the bot."""
     event: Payload = body["event"]
     user = event.get("user")
@@ -107,6 +110,7 @@ def message(body: Payload, bot_user: str) -> Spoken | None:
         text=without_mention(str(event.get("text", "")), bot_user),
         is_mention=is_mention,
         files=tuple(_file(one) for one in event.get("files") or ()),
+        delivery=delivery,
     )
 
 
@@ -118,7 +122,7 @@ def home_of(body: Payload) -> str:
     return str(event.get("user_team") or event.get("team") or claimed or body.get("team_id") or "")
 
 
-def pressed(body: Payload, at: float) -> Spoken:
+def pressed(body: Payload, at: float, delivery: Delivery | None = None) -> Spoken:
     """A button."""
     container = body.get("container") or {}
     channel = (body.get("channel") or {}).get("id") or container.get("channel_id") or ""
@@ -131,6 +135,7 @@ def pressed(body: Payload, at: float) -> Spoken:
         thread=container.get("thread_ts", ""),
         response_url=body.get("response_url", ""),
         trigger=body["trigger_id"],
+        delivery=delivery,
     )
 
 

@@ -26,6 +26,7 @@ from hub.core.ids import derived_secret
 from hub.ledger import lines
 
 T = TypeVar("T")
+First = Callable[[Tx], None]
 # For what an action does before its unit of work: few, since it is slow on purpose and others need the processor, too.
 _BEFOREHAND = concurrent.futures.ThreadPoolExecutor(4, "beforehand")
 
@@ -43,16 +44,18 @@ idempotency = sa.Table(
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What an action answers: its ledger line and the view its handler returned."""
+    """What an action answers: its ledger line, the view its handler returned, and the session it happened in."""
 
     line: int
     result: Any
+    session: str | None = None
 
 
 class _Stored(msgspec.Struct, frozen=True):
     line: int
     result: Any
     revealed: dict[str, tuple[str, str, str]]
+    session: str | None = None
 
 
 def perform(
@@ -63,9 +66,17 @@ def perform(
 
 
 def submit(
-    house: House, envelope: bytes | dict[str, Any] | actions.Action, actor: Actor, idempotency_key: str | None = None
+    house: House,
+    envelope: bytes | dict[str, Any] | actions.Action,
+    actor: Actor,
+    idempotency_key: str | None = None,
+    first: First | None = None,
 ) -> concurrent.futures.Future[Answer]:
-    """As `perform`, without waiting; what can be refused without the database is refused at once."""
+    """As `perform`, without waiting; what can be refused without the database is refused at once.
+
+    `first` is bookkeeping of the door, written in the same transaction: it stays when the action is refused, and when
+    it refuses itself nothing happens.
+    """
     if isinstance(envelope, bytes):
         action = actions.decode(envelope)
     elif isinstance(envelope, dict):
@@ -78,16 +89,24 @@ def submit(
         )
     request = _digest(house, action)
     if (before := actions.registered(action).before) is not None:
-        return _BEFOREHAND.submit(_in_two_parts, house, before, action, actor, request, idempotency_key)
-    if not action.counts_refusals:
+        return _BEFOREHAND.submit(_in_two_parts, house, before, action, actor, request, idempotency_key, first)
+    if not action.counts_refusals and first is None:
         return house.db.submit(lambda tx: _carry_out(house, tx, action, actor, request, idempotency_key))
-    outcome = house.db.submit(lambda tx: _carry_out_counting(house, tx, action, actor, request, idempotency_key))
+    outcome = house.db.submit(lambda tx: _carry_out_or_tell(house, tx, action, actor, request, idempotency_key, first))
     return _told(outcome)
 
 
 def _in_two_parts(
-    house: House, before: actions.Before, action: actions.Action, actor: Actor, request: bytes, key: str | None
+    house: House,
+    before: actions.Before,
+    action: actions.Action,
+    actor: Actor,
+    request: bytes,
+    key: str | None,
+    first: First | None,
 ) -> Answer:
+    if first is not None:
+        house.db.write(first)
     prepared = before(action, house, actor)
     return house.db.write(lambda tx: _carry_out(house, tx, action, actor, request, key, prepared))
 
@@ -154,12 +173,12 @@ def _carry_out(
     if not ctx.lines:
         raise AssertionError(f"{registration.handler.__name__} named no object for the ledger")
     line = _write_lines(ctx, registration.tag, request)
-    answer = Answer(line, msgspec.to_builtins(result))
+    answer = Answer(line, msgspec.to_builtins(result), ctx.lines[-1].session_id)
     if key is not None:
         bare = msgspec.to_builtins(result)
         for place in ctx.revealed:
             _put(bare, place, None)
-        stored = msgspec.json.encode(_Stored(line, bare, ctx.revealed))
+        stored = msgspec.json.encode(_Stored(line, bare, ctx.revealed, answer.session))
         tx.execute(
             sa.update(idempotency)
             .where(idempotency.c.actor == actor.id, idempotency.c.key == key)
@@ -168,15 +187,24 @@ def _carry_out(
     return answer
 
 
-def _carry_out_counting(
-    house: House, tx: Tx, action: actions.Action, actor: Actor, request: bytes, key: str | None
+def _carry_out_or_tell(
+    house: House,
+    tx: Tx,
+    action: actions.Action,
+    actor: Actor,
+    request: bytes,
+    key: str | None,
+    first: First | None,
 ) -> Answer | HubError:
-    """As `_carry_out`, but a refusal is an outcome that commits: with what `Refusal.also` writes, and nothing else.
+    """As `_carry_out`, but a refusal is an outcome that commits: with `first`, what `Refusal.also` writes, and no more.
 
-    One after another, since a lock that the handler takes would be let go before the count is written.
+    What counts its refusals is done one after another, since a lock that the handler takes would be let go before the
+    count is written.
     """
-    whose = str(getattr(action, action.counts_refusals))
-    tx.alone(f"{action.__struct_config__.tag}\x00{whose}")
+    if first is not None:
+        first(tx)
+    if action.counts_refusals:
+        tx.alone(f"{action.__struct_config__.tag}\x00{getattr(action, action.counts_refusals)}")
     try:
         with tx.conn.begin_nested():
             return _carry_out(house, tx, action, actor, request, key)
@@ -184,6 +212,11 @@ def _carry_out_counting(
         tx.after.clear()
         refusal.also(tx)
         return refusal.error
+    except HubError as error:
+        if first is None:
+            raise
+        tx.after.clear()
+        return error
 
 
 def _told(outcome: concurrent.futures.Future[Answer | HubError]) -> concurrent.futures.Future[Answer]:
@@ -221,7 +254,7 @@ def _earlier_answer(ctx: Context, key: str, request: bytes) -> Answer | None:
     result = stored.result
     for field, (prefix, purpose, object_id) in stored.revealed.items():
         _put(result, field, derived_secret(ctx.house.secret, prefix, purpose, object_id))
-    return Answer(stored.line, result)
+    return Answer(stored.line, result, stored.session)
 
 
 def _put(value: Any, place: str, secret: str | None) -> None:

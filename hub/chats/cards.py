@@ -8,16 +8,16 @@ A row in state `posting` is a promise, not a fact: whoever finds one that is not
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import Meta
 
 from hub.chats.follower import refuse_stale
 from hub.chats.tables import chat_cards
 from hub.core import limits
 from hub.core.database import Tx
-from hub.core.errors import NotFound
 from hub.core.ids import new_id
 
 State = Literal["wanted", "held", "digest", "posting", "posted", "lost", "forgetting", "forgotten"]
@@ -49,7 +49,6 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A follower found that a thing is to be shown in a channel."""
 
-    epoch: int
     platform: str
     workspace: str
     channel: str
@@ -59,6 +58,13 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     session: str | None = None
     person: str | None = None
     state: Literal["wanted", "held", "digest"] = "wanted"
+
+
+class Claims(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a follower found in one page of events."""
+
+    epoch: int
+    claims: Annotated[tuple[Claim, ...], Meta(max_length=limits.CHAT_CARDS_PAGE)]
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +77,6 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What became of a card."""
 
-    epoch: int
     id: str
     state: State | msgspec.UnsetType = msgspec.UNSET
     message: str | msgspec.UnsetType | None = msgspec.UNSET
@@ -82,13 +87,27 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     settled: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-def claim(tx: Tx, wanted: Claim, now: dt.datetime) -> Claimed:
-    """The row of this thing in this channel, made unless it is there. Raises Conflict for a follower of the past."""
+class Changes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What became of cards that a follower tells of together."""
+
+    epoch: int
+    changes: Annotated[tuple[Change, ...], Meta(max_length=limits.CHAT_CARDS_PAGE)]
+
+
+def claim(tx: Tx, wanted: Claims, now: dt.datetime) -> list[Claimed]:
+    """The rows of things in channels, in order; made unless they are there. Raises Conflict for a stale follower."""
     refuse_stale(tx, wanted.epoch)
-    values = msgspec.structs.asdict(wanted)
-    del values["epoch"]
-    card_id = new_id("crd")
-    made = tx.insert_new(chat_cards, id=card_id, posting_at=now, **values)
+    return [_claimed(tx, one, now) for one in wanted.claims]
+
+
+def change(tx: Tx, made: Changes, now: dt.datetime) -> list[Card | None]:
+    """Record what became of cards, in order; None for one that is no more. Raises Conflict for a stale follower."""
+    refuse_stale(tx, made.epoch)
+    return [_changed(tx, one, now) for one in made.changes]
+
+
+def _claimed(tx: Tx, wanted: Claim, now: dt.datetime) -> Claimed:
+    made = tx.insert_new(chat_cards, id=new_id("crd"), posting_at=now, **msgspec.structs.asdict(wanted))
     row = tx.execute(
         sa.select(chat_cards).where(
             chat_cards.c.platform == wanted.platform,
@@ -101,13 +120,11 @@ def claim(tx: Tx, wanted: Claim, now: dt.datetime) -> Claimed:
     return Claimed(card=_card(row), made=made)
 
 
-def change(tx: Tx, made: Change, now: dt.datetime) -> Card:
-    """Record what became of a card. Raises Conflict for a follower of the past."""
-    refuse_stale(tx, made.epoch)
+def _changed(tx: Tx, made: Change, now: dt.datetime) -> Card | None:
     values: dict[str, Any] = {
         name: value for name, value in msgspec.structs.asdict(made).items() if value is not msgspec.UNSET
     }
-    del values["epoch"], values["id"]
+    del values["id"]
     settled = values.pop("settled", None)
     if settled is not None:
         values["settled_at"] = now if settled else None
@@ -120,9 +137,7 @@ def change(tx: Tx, made: Change, now: dt.datetime) -> Card:
         .values(**_unless_forgetting(values))
         .returning(chat_cards)
     ).first()
-    if row is None:
-        raise NotFound("there is no such card", code="card_not_found")
-    return _card(row)
+    return None if row is None else _card(row)
 
 
 def _unless_forgetting(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who follows the ledger for the chats, and how far they have come; what was seen of a platform.
+"""Who follows the ledger for the chats, and how far they have come.
 
 One process follows at a time: its lease names an epoch, and whatever a process of an earlier epoch still writes is
 refused. The cursor is a row, so the next process goes on where the last one stopped.
@@ -11,7 +11,7 @@ import datetime as dt
 import msgspec
 import sqlalchemy as sa
 
-from hub.chats.tables import chat_cursors, chat_seen
+from hub.chats.tables import chat_cursors
 from hub.core import limits
 from hub.core.database import Tx
 from hub.core.errors import Conflict
@@ -66,9 +66,3 @@ def refuse_stale(tx: Tx, epoch: int) -> None:
     ).scalar()
     if current != epoch:
         raise Conflict("another process follows the ledger for the chats now", code="stale_follower")
-
-
-def first_time(tx: Tx, platform: str, key: str, now: dt.datetime) -> bool:
-    """Whether a platform's event is new here; those seen an hour ago are forgotten."""
-    tx.execute(sa.delete(chat_seen).where(chat_seen.c.at < now - dt.timedelta(seconds=limits.CHAT_SEEN_SECONDS)))
-    return tx.insert_new(chat_seen, platform=platform, key=key, at=now)

@@ -46,6 +46,10 @@ def _free_handle(tx: Tx, name: str) -> str:
 def actor_of(conn: sa.Connection, person_id: str) -> Actor | None:
     """The person as an actor, if they exist and are not disabled."""
     row = conn.execute(sa.select(persons).where(persons.c.id == person_id, persons.c.disabled_at.is_(None))).first()
+    return _actor(row)
+
+
+def _actor(row: sa.Row[Any] | None) -> Actor | None:
     return None if row is None else Actor(id=row.id, name=row.name, handle=row.handle, hub_role=row.hub_role)
 
 
@@ -98,14 +102,17 @@ def actor_by_chat(conn: sa.Connection, identity: str) -> Actor | None:
     """The person linked to `PLATFORM:WORKSPACE:USER`; None for a chat account the hub does not know."""
     platform, _, rest = identity.partition(":")
     workspace, _, user = rest.partition(":")
-    person = conn.execute(
-        sa.select(chat_identities.c.person).where(
+    row = conn.execute(
+        sa.select(persons)
+        .join(chat_identities, chat_identities.c.person == persons.c.id)
+        .where(
             chat_identities.c.platform == platform,
             chat_identities.c.workspace == workspace,
             chat_identities.c.user == user,
+            persons.c.disabled_at.is_(None),
         )
-    ).scalar()
-    return None if person is None else actor_of(conn, person)
+    ).first()
+    return _actor(row)
 
 
 def sign_in(

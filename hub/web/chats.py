@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 from starlette.routing import Route
 
-from hub.chats import cards, channels, follower, installations, links, rules
+from hub.chats import cards, channels, deliveries, follower, installations, links, rules
 from hub.chats.links import LinkFace
 from hub.core import limits
 from hub.core.context import SYSTEM, Actor, Scope
@@ -24,8 +24,8 @@ from hub.core.house import House
 from hub.jobs import views as jobs
 from hub.jobs.views import JobRow, JobView, WorkflowView
 from hub.ledger import followers
-from hub.notebook import views as notebook
-from hub.notebook.views import EntryView
+from hub.notebook import faces as entry_faces
+from hub.notebook.faces import EntryFace
 from hub.web.endpoints import asks
 
 Short = Annotated[str, Meta(max_length=200)]
@@ -111,7 +111,7 @@ class Faces(msgspec.Struct, frozen=True, kw_only=True):
     jobs: list[JobRow] = []
     ended_jobs: list[JobView] = []
     workflows: list[WorkflowView] = []
-    entries: list[EntryView] = []
+    entries: list[EntryFace] = []
     links: list[LinkFace] = []
     sessions: list[channels.SessionFace] = []
 
@@ -159,7 +159,7 @@ def _broken(house: House, asked: Broken) -> Seen:
 def _seen(house: House, asked: SeenKey) -> Seen:
     now = house.clock.now()
     try:
-        return Seen(house.db.write(lambda tx: follower.first_time(tx, asked.platform, asked.key, now)))
+        return Seen(house.db.write(lambda tx: deliveries.first_time(tx, asked.platform, asked.key, now)))
     except HubError:
         raise
     except Exception as error:  # an event that cannot be recorded must be sent again, whatever the reason
@@ -190,12 +190,12 @@ def _hold(house: House, asked: Hold) -> follower.Held:
     return house.db.write(work)
 
 
-def _claim(house: House, asked: cards.Claim) -> cards.Claimed:
+def _claim(house: House, asked: cards.Claims) -> list[cards.Claimed]:
     now = house.clock.now()
     return house.db.write(lambda tx: cards.claim(tx, asked, now))
 
 
-def _change(house: House, asked: cards.Change) -> cards.Card:
+def _change(house: House, asked: cards.Changes) -> list[cards.Card | None]:
     now = house.clock.now()
     return house.db.write(lambda tx: cards.change(tx, asked, now))
 
@@ -211,7 +211,7 @@ def _look(house: House, asked: Look) -> Faces:
             jobs=jobs.some(scope, set(asked.jobs)),
             ended_jobs=_those_there(lambda ref: jobs.job(scope, ref), asked.ended_jobs),
             workflows=_those_there(lambda ref: _workflow(scope, ref), asked.workflows),
-            entries=_those_there(lambda ref: notebook.entry(scope, ref, None), asked.entries),
+            entries=entry_faces.some(scope, set(asked.entries)),
             links=links.some(scope, set(asked.links)),
             sessions=channels.session_faces(scope, set(asked.sessions)),
         )
@@ -243,8 +243,8 @@ ROUTES = [
     _route("channel", WhichChannel, _channel),
     _route("person", WhichPerson, _person),
     _route("follow", Hold, _hold),
-    _route("cards/claim", cards.Claim, _claim),
-    _route("cards/change", cards.Change, _change),
+    _route("cards/claim", cards.Claims, _claim),
+    _route("cards/change", cards.Changes, _change),
     _route("cards/unsettled", After, _unsettled),
     _route("cards/look", Look, _look),
 ]

@@ -21,7 +21,7 @@ from hub.core.context import Actor
 from hub.core.errors import HubError, InvalidInput, NotAllowed, NotFound, NotSignedIn, TooLarge
 from hub.core.house import House
 from hub.setup.instance import instance
-from hub.web import cookies
+from hub.web import cookies, delivered
 from hub.web.identity import identify, is_anyone
 from hub.web.metrics import ACTIONS
 from hub.web.onward import local
@@ -73,14 +73,21 @@ async def act(request: Request) -> Response:
     actor = await actor_of(request)
     body = await body_of(request, limits.ACTION_BODY_BYTES)
     house = house_of(request)
-    answer = await perform_as(house, actions.decode(body), actor, request.headers.get("idempotency-key"))
-    return cookies.carry(json_response(answer), answer.result, house.settings.origin)
+    action = actions.decode(body)
+    first = delivered.recording(request, actor)
+    answer = await perform_as(house, action, actor, request.headers.get("idempotency-key"), first)
+    headers = None
+    if actor.came_by is not None and answer.session is not None:
+        headers = await to_thread.run_sync(delivered.detail_of, house, answer.session)
+    return cookies.carry(json_response(answer, headers), answer.result, house.settings.origin)
 
 
-async def perform_as(house: House, action: actions.Action, actor: Actor, key: str | None) -> perform.Answer:
+async def perform_as(
+    house: House, action: actions.Action, actor: Actor, key: str | None, first: perform.First | None = None
+) -> perform.Answer:
     tag = str(action.__struct_config__.tag)
     try:
-        answer = await asyncio.wrap_future(perform.submit(house, action, actor, key))
+        answer = await asyncio.wrap_future(perform.submit(house, action, actor, key, first))
     except HubError as error:
         ACTIONS.labels(tag, error.code).inc()
         raise
@@ -94,6 +101,8 @@ def view(answer: Callable[[Any, dict[str, str]], Any], takes: tuple[str, ...]) -
     async def endpoint(request: Request) -> Response:
         actor = await actor_of(request)
         query = query_of(request, takes)
+        if (first := delivered.recording(request, actor)) is not None:
+            await asyncio.wrap_future(house_of(request).db.submit(first))
         return json_response(await to_thread.run_sync(_look, house_of(request), actor, answer, query))
 
     return endpoint

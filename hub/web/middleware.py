@@ -15,8 +15,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hub.chats import deliveries
 from hub.core.errors import InvalidInput, NotAllowed
-from hub.web import problems
+from hub.web import delivered, problems
 from hub.web.identity import cookie_name
 from hub.web.metrics import REQUESTS, SECONDS
 
@@ -62,6 +63,8 @@ class Shell:
                 status, began = message["status"], True
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
+                if delivered.is_recorded(scope):
+                    headers[deliveries.HEADER] = "recorded"
                 headers.setdefault("Content-Security-Policy", self._policy)
                 headers.setdefault("X-Content-Type-Options", "nosniff")
                 # Not `no-referrer`: under that, browsers send `Origin: null` with the hub's own forms.

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
 
 from bot import hub_views as views
-from bot.chat_hub import Card, Channel, Claimed, Faces, Held, Mentioned, SessionFace
+from bot.chat_hub import Card, Channel, Claim, Claimed, Faces, Held, Mentioned, SessionFace
 from bot.posts import Content, Refused, Why
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -104,8 +104,8 @@ class MemoryHub:
     def unsettled_cards(self) -> list[Card]:
         return self.fate.meet(lambda: [card for card in self.cards.values() if not card.settled])
 
-    def claim_card(self, epoch: int, **what: Any) -> Claimed:
-        return self.fate.meet(lambda: self._claim(what))
+    def claim_cards(self, epoch: int, claims: Sequence[Claim]) -> tuple[Claimed, ...]:
+        return self.fate.meet(lambda: tuple(self._claim(msgspec.structs.asdict(one)) for one in claims))
 
     def _claim(self, what: dict[str, Any]) -> Claimed:
         key = ("platform", "workspace", "channel", "kind", "object")
@@ -116,10 +116,11 @@ class MemoryHub:
         self.cards[card.id] = card
         return Claimed(card=card, made=True)
 
-    def change_card(self, epoch: int, card: str, **what: Any) -> Card:
-        return self.fate.meet(lambda: self._change(card, what))
+    def change_cards(self, epoch: int, changes: Sequence[Mapping[str, Any]]) -> tuple[Card, ...]:
+        return self.fate.meet(lambda: tuple(self._change(**one) for one in changes))
 
-    def _change(self, card: str, what: dict[str, Any]) -> Card:
+    def _change(self, id: str, **what: Any) -> Card:
+        card = id
         if self.cards[card].state == "forgetting" and what.get("state") != "forgotten":
             what = {name: value for name, value in what.items() if name not in ("state", "settled")}
         if "posting" in (what.get("state"), what.get("reply")):

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from bot.chat_hub import ChatHub
+from bot.chat_hub import Card, ChatHub, Claim, Claimed
 from bot.hub_client import Unanswered
 from bot.problems import Problem
 from hub.core import limits
@@ -195,6 +195,18 @@ def test_people_say_when_they_are_mentioned(
     assert act(client(ana), "notify_set", notify="sometimes").status_code == 400
 
 
+def claim(hub: ChatHub, epoch: int, **more: Any) -> Claimed:
+    place = {"platform": "slack", "workspace": "T1", "channel": "C1"}
+    (claimed,) = hub.claim_cards(epoch, [Claim(**place, kind="job", object="job_1", **more)])
+    return claimed
+
+
+def change(hub: ChatHub, epoch: int, card: str, **what: Any) -> Card:
+    changed, nobody = hub.change_cards(epoch, [{"id": card, **what}, {"id": "crd_none", "shown": "x"}])
+    assert nobody is None and changed is not None
+    return changed
+
+
 def test_one_process_follows_at_a_time_and_the_next_goes_on_where_it_stopped(
     house: House, hub: ChatHub, ana: Actor, perform: Perform, clock: FrozenClock
 ) -> None:
@@ -208,7 +220,7 @@ def test_one_process_follows_at_a_time_and_the_next_goes_on_where_it_stopped(
     second = hub.follow("b")
     assert (second.held, second.epoch, second.sequence) == (True, first.epoch + 1, first.sequence)
     with pytest.raises(Problem) as stale:
-        hub.claim_card(first.epoch, platform="slack", workspace="T1", channel="C1", kind="job", object="job_1")
+        claim(hub, first.epoch)
     assert stale.value.code == "stale_follower"
     hub.follow("b", release=True)
     assert hub.follow("a").held
@@ -216,14 +228,13 @@ def test_one_process_follows_at_a_time_and_the_next_goes_on_where_it_stopped(
 
 def test_a_card_is_claimed_once_and_its_row_keeps_what_became_of_it(hub: ChatHub) -> None:
     epoch = hub.follow("a").epoch
-    place = {"platform": "slack", "workspace": "T1", "channel": "C1"}
-    made = hub.claim_card(epoch, **place, kind="job", object="job_1", session="ses_1", person="per_1")
-    again = hub.claim_card(epoch, **place, kind="job", object="job_1")
+    made = claim(hub, epoch, session="ses_1", person="per_1")
+    again = claim(hub, epoch)
     assert (made.made, again.made, again.card.id, again.card.state) == (True, False, made.card.id, "wanted")
-    hub.change_card(epoch, made.card.id, state="posted", message="17.5", shown="abc")
+    change(hub, epoch, made.card.id, state="posted", message="17.5", shown="abc")
     (open_card,) = hub.unsettled_cards()
     assert (open_card.state, open_card.message, open_card.shown) == ("posted", "17.5", "abc")
-    hub.change_card(epoch, made.card.id, settled=True)
+    change(hub, epoch, made.card.id, settled=True)
     assert hub.unsettled_cards() == []
 
 
@@ -232,14 +243,13 @@ def test_messages_about_a_job_are_forgotten_on_request_of_who_may_share(
 ) -> None:
     session = perform(ana, "session_create", name="hcl")["session"]
     epoch = hub.follow("a").epoch
-    place = {"platform": "slack", "workspace": "T1", "channel": "C1"}
-    card = hub.claim_card(epoch, **place, kind="job", object="job_1", session=session).card
-    hub.change_card(epoch, card.id, state="posted", message="17.5", settled=True)
+    card = claim(hub, epoch, session=session).card
+    change(hub, epoch, card.id, state="posted", message="17.5", settled=True)
     assert act(client(ben), "chat_forget", object="job_1").status_code == 404
     assert perform(ana, "chat_forget", object="job_1")["cards"] == 1
     # What its follower writes of the card meanwhile does not undo the request.
-    assert hub.change_card(epoch, card.id, state="posted", settled=True).state == "forgetting"
+    assert change(hub, epoch, card.id, state="posted", settled=True).state == "forgetting"
     (asked,) = hub.unsettled_cards()
     assert asked.state == "forgetting"
-    assert hub.change_card(epoch, card.id, state="forgotten", settled=True).state == "forgotten"
+    assert change(hub, epoch, card.id, state="forgotten", settled=True).state == "forgotten"
     assert hub.unsettled_cards() == []
