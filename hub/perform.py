@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import hmac
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -26,7 +26,6 @@ from hub.core.ids import derived_secret
 from hub.ledger import lines
 
 T = TypeVar("T")
-First = Callable[[Tx], None]
 # For what an action does before its unit of work: few, since it is slow on purpose and others need the processor, too.
 _BEFOREHAND = concurrent.futures.ThreadPoolExecutor(4, "beforehand")
 
@@ -43,19 +42,34 @@ idempotency = sa.Table(
 )
 
 
+_KEEP_ANSWER = (
+    sa.update(idempotency)
+    .where(idempotency.c.actor == sa.bindparam("by"), idempotency.c.key == sa.bindparam("under"))
+    .values(answer=sa.bindparam("stored"))
+)
+
+
 class Answer(msgspec.Struct, frozen=True):
-    """What an action answers: its ledger line, the view its handler returned, and the session it happened in."""
+    """What an action answers: its ledger line and the view its handler returned."""
 
     line: int
     result: Any
-    session: str | None = None
+
+
+class Beside(Protocol):
+    """What a door does in the unit of work of an action that came through it."""
+
+    def before(self, tx: Tx) -> None:
+        """Bookkeeping that stays when the action is refused; when it refuses itself, nothing happens."""
+
+    def after(self, ctx: Context) -> None:
+        """A look at what was done, before it is committed."""
 
 
 class _Stored(msgspec.Struct, frozen=True):
     line: int
     result: Any
     revealed: dict[str, tuple[str, str, str]]
-    session: str | None = None
 
 
 def perform(
@@ -70,12 +84,11 @@ def submit(
     envelope: bytes | dict[str, Any] | actions.Action,
     actor: Actor,
     idempotency_key: str | None = None,
-    first: First | None = None,
+    beside: Beside | None = None,
 ) -> concurrent.futures.Future[Answer]:
     """As `perform`, without waiting; what can be refused without the database is refused at once.
 
-    `first` is bookkeeping of the door, written in the same transaction: it stays when the action is refused, and when
-    it refuses itself nothing happens.
+    `beside` is what its door writes and reads in the same transaction.
     """
     if isinstance(envelope, bytes):
         action = actions.decode(envelope)
@@ -89,10 +102,10 @@ def submit(
         )
     request = _digest(house, action)
     if (before := actions.registered(action).before) is not None:
-        return _BEFOREHAND.submit(_in_two_parts, house, before, action, actor, request, idempotency_key, first)
-    if not action.counts_refusals and first is None:
+        return _BEFOREHAND.submit(_in_two_parts, house, before, action, actor, request, idempotency_key, beside)
+    if not action.counts_refusals and beside is None:
         return house.db.submit(lambda tx: _carry_out(house, tx, action, actor, request, idempotency_key))
-    outcome = house.db.submit(lambda tx: _carry_out_or_tell(house, tx, action, actor, request, idempotency_key, first))
+    outcome = house.db.submit(lambda tx: _carry_out_or_tell(house, tx, action, actor, request, idempotency_key, beside))
     return _told(outcome)
 
 
@@ -103,12 +116,12 @@ def _in_two_parts(
     actor: Actor,
     request: bytes,
     key: str | None,
-    first: First | None,
+    beside: Beside | None,
 ) -> Answer:
-    if first is not None:
-        house.db.write(first)
+    if beside is not None:
+        house.db.write(beside.before)
     prepared = before(action, house, actor)
-    return house.db.write(lambda tx: _carry_out(house, tx, action, actor, request, key, prepared))
+    return house.db.write(lambda tx: _carry_out(house, tx, action, actor, request, key, beside, prepared))
 
 
 def _digest(house: House, action: actions.Action) -> bytes:
@@ -160,6 +173,7 @@ def _carry_out(
     actor: Actor,
     request: bytes,
     key: str | None,
+    beside: Beside | None = None,
     prepared: Any = None,
 ) -> Answer:
     ctx = Context(house, tx, actor)
@@ -173,17 +187,15 @@ def _carry_out(
     if not ctx.lines:
         raise AssertionError(f"{registration.handler.__name__} named no object for the ledger")
     line = _write_lines(ctx, registration.tag, request)
-    answer = Answer(line, msgspec.to_builtins(result), ctx.lines[-1].session_id)
+    answer = Answer(line, msgspec.to_builtins(result))
+    if beside is not None:
+        beside.after(ctx)
     if key is not None:
         bare = msgspec.to_builtins(result)
         for place in ctx.revealed:
             _put(bare, place, None)
-        stored = msgspec.json.encode(_Stored(line, bare, ctx.revealed, answer.session))
-        tx.execute(
-            sa.update(idempotency)
-            .where(idempotency.c.actor == actor.id, idempotency.c.key == key)
-            .values(answer=stored)
-        )
+        stored = msgspec.json.encode(_Stored(line, bare, ctx.revealed))
+        tx.execute(_KEEP_ANSWER, {"by": actor.id, "under": key, "stored": stored})
     return answer
 
 
@@ -194,26 +206,26 @@ def _carry_out_or_tell(
     actor: Actor,
     request: bytes,
     key: str | None,
-    first: First | None,
+    beside: Beside | None,
 ) -> Answer | HubError:
-    """As `_carry_out`, but a refusal is an outcome that commits: with `first`, what `Refusal.also` writes, and no more.
+    """As `_carry_out`, but a refusal is an outcome that commits: with what its door and `Refusal.also` write, no more.
 
     What counts its refusals is done one after another, since a lock that the handler takes would be let go before the
     count is written.
     """
-    if first is not None:
-        first(tx)
+    if beside is not None:
+        beside.before(tx)
     if action.counts_refusals:
         tx.alone(f"{action.__struct_config__.tag}\x00{getattr(action, action.counts_refusals)}")
     try:
         with tx.conn.begin_nested():
-            return _carry_out(house, tx, action, actor, request, key)
+            return _carry_out(house, tx, action, actor, request, key, beside)
     except Refusal as refusal:
         tx.after.clear()
         refusal.also(tx)
         return refusal.error
     except HubError as error:
-        if first is None:
+        if beside is None:
             raise
         tx.after.clear()
         return error
@@ -254,7 +266,7 @@ def _earlier_answer(ctx: Context, key: str, request: bytes) -> Answer | None:
     result = stored.result
     for field, (prefix, purpose, object_id) in stored.revealed.items():
         _put(result, field, derived_secret(ctx.house.secret, prefix, purpose, object_id))
-    return Answer(stored.line, result, stored.session)
+    return Answer(stored.line, result)
 
 
 def _put(value: Any, place: str, secret: str | None) -> None:

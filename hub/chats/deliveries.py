@@ -21,6 +21,9 @@ KEY_CHARACTERS = 200
 REPEATED = "delivery_repeated"
 
 
+_FORGET = sa.delete(chat_seen).where(chat_seen.c.at < sa.bindparam("before"))
+
+
 class Delivery(msgspec.Struct, frozen=True):
     """A delivery by its platform and name there; `is_again` when the bot does not know whether it was recorded."""
 
@@ -47,5 +50,5 @@ def read(header: str) -> Delivery:
 
 def first_time(tx: Tx, platform: str, key: str, now: dt.datetime) -> bool:
     """Whether a platform's event is new here; those seen an hour ago are forgotten."""
-    tx.execute(sa.delete(chat_seen).where(chat_seen.c.at < now - dt.timedelta(seconds=limits.CHAT_SEEN_SECONDS)))
+    tx.execute(_FORGET, {"before": now - dt.timedelta(seconds=limits.CHAT_SEEN_SECONDS)})
     return tx.insert_new(chat_seen, platform=platform, key=key, at=now)

@@ -31,6 +31,12 @@ frozen = sa.Table(
 )
 
 
+# What every action asks is built once: building a statement costs more than running it.
+_FROZEN = sa.select(frozen.c.reason).where(
+    frozen.c.kind == sa.bindparam("object_kind"), frozen.c.id == sa.bindparam("object")
+)
+
+
 class Guarded(msgspec.Struct, frozen=True):
     """What access needs to know of an object to decide."""
 
@@ -142,9 +148,7 @@ class Access:
 
     def frozen_because(self, kind: str, object_id: str) -> str | None:
         """Why nothing may be done to an object now, if it is frozen."""
-        found: str | None = self._scope.execute(
-            sa.select(frozen.c.reason).where(frozen.c.kind == kind, frozen.c.id == object_id)
-        ).scalar()
+        found: str | None = self._scope.execute(_FROZEN, {"object_kind": kind, "object": object_id}).scalar()
         return found
 
     def visibility(self, kind: str, object_id: str) -> Visibility | None:

@@ -17,6 +17,7 @@ import concurrent.futures
 import contextlib
 import datetime as dt
 import fcntl
+import functools
 import hashlib
 import queue
 import random
@@ -24,7 +25,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,11 +95,13 @@ class Tx:
     def execute(self, statement: sa.Executable, *args: Any, **kwargs: Any) -> sa.CursorResult[Any]:
         return self.conn.execute(statement, *args, **kwargs)
 
+    def insert(self, table: sa.Table, **values: Any) -> sa.CursorResult[Any]:
+        """Insert one row. The statement is built once a table: building it costs more than running it."""
+        return self.execute(_insert(table), values)
+
     def insert_new(self, table: sa.Table, **values: Any) -> bool:
         """Insert unless a row with the same key is there already (or is being committed); says whether it did."""
-        insert = sqlite.insert if self.conn.dialect.name == "sqlite" else postgresql.insert
-        statement = insert(table).values(**values).on_conflict_do_nothing().returning(*table.primary_key.columns)
-        return self.execute(statement).first() is not None
+        return self.execute(_insert_new(table, self.conn.dialect.name), values).first() is not None
 
     def alone(self, name: str) -> None:
         """Wait for every other unit of work that said this name to end. SQLite has one writer at a time anyway."""
@@ -110,6 +112,17 @@ class Tx:
     def after_commit(self, then: Callable[[], None]) -> None:
         """Run `then` once, after COMMIT; it must not matter whether it ever runs (the process may die here)."""
         self.after.append(then)
+
+
+@functools.cache
+def _insert(table: sa.Table) -> sa.Insert:
+    return sa.insert(table)
+
+
+@functools.cache
+def _insert_new(table: sa.Table, dialect: str) -> sa.Executable:
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return insert(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
 
 
 class Database:
@@ -257,7 +270,7 @@ class _SqliteWriter:
             outcomes = self._transaction(group)
         except BaseException as error:
             if len(group) == 1:
-                return [partial(group[0].future.set_exception, _told(error))]
+                return [functools.partial(group[0].future.set_exception, _told(error))]
             # The group failed as a whole (a full disk rolls everything back): each alone, so that only the one at
             # fault is told so.
             answers: list[Callable[[], None]] = []
@@ -265,11 +278,11 @@ class _SqliteWriter:
                 try:
                     outcomes = self._transaction([waiting])
                 except BaseException as alone:
-                    answers.append(partial(waiting.future.set_exception, _told(alone)))
+                    answers.append(functools.partial(waiting.future.set_exception, _told(alone)))
                 else:
-                    answers.append(partial(self._answer, outcomes))
+                    answers.append(functools.partial(self._answer, outcomes))
             return answers
-        return [partial(self._answer, outcomes)]
+        return [functools.partial(self._answer, outcomes)]
 
     def _transaction(self, group: list[_Waiting]) -> list[tuple[_Waiting, Tx | None, Any]]:
         outcomes: list[tuple[_Waiting, Tx | None, Any]] = []

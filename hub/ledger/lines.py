@@ -7,7 +7,6 @@ import secrets
 from typing import Any
 
 import msgspec
-import sqlalchemy as sa
 
 from hub.core.database import Tx
 from hub.ledger import rules
@@ -35,19 +34,18 @@ def append(tx: Tx, body: Body, at: dt.datetime) -> int:
     """Record one line; returns the line (not its sequence: the sequencer gives that after commit)."""
     encoded = msgspec.json.encode(body)
     nonce = secrets.token_bytes(32)
-    inserted = tx.execute(
-        sa.insert(ledger).values(
-            at=at,
-            actor=body.actor,
-            action=body.action,
-            object_kind=body.object_kind,
-            object=body.object,
-            session=body.session,
-            commitment=rules.commitment(nonce, encoded),
-        )
+    inserted = tx.insert(
+        ledger,
+        at=at,
+        actor=body.actor,
+        action=body.action,
+        object_kind=body.object_kind,
+        object=body.object,
+        session=body.session,
+        commitment=rules.commitment(nonce, encoded),
     )
     assert inserted.inserted_primary_key is not None
     line: int = inserted.inserted_primary_key[0]
-    tx.execute(sa.insert(ledger_bodies).values(line=line, nonce=nonce, bytes=encoded))
-    tx.execute(sa.insert(ledger_pending).values(line=line))
+    tx.insert(ledger_bodies, line=line, nonce=nonce, bytes=encoded)
+    tx.insert(ledger_pending, line=line)
     return line

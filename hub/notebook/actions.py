@@ -61,6 +61,19 @@ class SignEntry(Action, frozen=True, tag="note_sign"):
     version: Number | None = None
 
 
+_TAKE_NUMBER = (
+    sa.update(notebooks)
+    .where(notebooks.c.session == sa.bindparam("of"))
+    .values(next_number=notebooks.c.next_number + 1)
+    .returning(notebooks.c.next_number)
+)
+_NEWEST_IS = (
+    sa.update(entries)
+    .where(entries.c.id == sa.bindparam("of"))
+    .values(version=sa.bindparam("newest"), updated_at=sa.bindparam("at"))
+)
+
+
 @handles(WriteEntry, needs="entry:write")
 def write_entry(act: WriteEntry, ctx: Context) -> views.EntryWritten:
     """Number the entry or lock it, pin what it cites, keep the version, sign it."""
@@ -128,23 +141,17 @@ def _begin(act: WriteEntry, ctx: Context) -> tuple[str, str, Any | None]:
 def _number(ctx: Context, session: str) -> str:
     """A new entry with the session's next number, which is taken under a lock and never given again."""
     ctx.tx.insert_new(notebooks, session=session, next_number=1)
-    next_number: int = ctx.execute(
-        sa.update(notebooks)
-        .where(notebooks.c.session == session)
-        .values(next_number=notebooks.c.next_number + 1)
-        .returning(notebooks.c.next_number)
-    ).scalar_one()
+    next_number: int = ctx.execute(_TAKE_NUMBER, {"of": session}).scalar_one()
     entry = new_id("entry")
-    ctx.execute(
-        sa.insert(entries).values(
-            id=entry,
-            session=session,
-            number=next_number - 1,
-            version=0,
-            created_by=ctx.actor.id,
-            created_at=ctx.now,
-            updated_at=ctx.now,
-        )
+    ctx.tx.insert(
+        entries,
+        id=entry,
+        session=session,
+        number=next_number - 1,
+        version=0,
+        created_by=ctx.actor.id,
+        created_at=ctx.now,
+        updated_at=ctx.now,
     )
     return entry
 
@@ -162,34 +169,32 @@ def _add_version(
     attachments = tuple(each.attachment for each in cited)
     body = rules.body_bytes(text, attachments, session=session, author=ctx.actor.id, previous=before)
     digest = rules.digest(body)
-    ctx.execute(
-        sa.insert(entry_versions).values(
-            entry=entry,
-            version=number,
-            title=text.title,
-            content=text.content,
-            tools_used=text.tools_used,
-            conclusions=text.conclusions,
-            author=ctx.actor.id,
-            at=ctx.now,
-            body=body,
-            body_digest=digest,
-            previous_digest=before,
-        )
+    ctx.tx.insert(
+        entry_versions,
+        entry=entry,
+        version=number,
+        title=text.title,
+        content=text.content,
+        tools_used=text.tools_used,
+        conclusions=text.conclusions,
+        author=ctx.actor.id,
+        at=ctx.now,
+        body=body,
+        body_digest=digest,
+        previous_digest=before,
     )
     for place, each in enumerate(cited):
-        ctx.execute(
-            sa.insert(entry_attachments).values(
-                entry=entry,
-                version=number,
-                place=place,
-                name=each.attachment.name,
-                version_id=each.version_id,
-                digest=each.attachment.digest,
-            )
+        ctx.tx.insert(
+            entry_attachments,
+            entry=entry,
+            version=number,
+            place=place,
+            name=each.attachment.name,
+            version_id=each.version_id,
+            digest=each.attachment.digest,
         )
     citations.pin(ctx, session, entry, cited)
-    ctx.execute(sa.update(entries).where(entries.c.id == entry).values(version=number, updated_at=ctx.now))
+    ctx.execute(_NEWEST_IS, {"of": entry, "newest": number, "at": ctx.now})
     ctx.about("entry", entry, session, version=number, body=digest, attachments=[a.digest for a in attachments])
     return SignedVersion(
         entry=entry, session=session, version=number, body=body, body_digest=digest, attachments=attachments

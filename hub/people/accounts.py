@@ -20,6 +20,25 @@ from hub.people.tables import chat_identities, emails, persons, sign_ins, tokens
 MADE: list[Callable[[Tx, str, dt.datetime], None]] = []
 
 
+# Asked by every request, and so built once.
+_BY_ID = sa.select(persons).where(persons.c.id == sa.bindparam("person_id"), persons.c.disabled_at.is_(None))
+_BY_CHAT = (
+    sa.select(persons)
+    .join(chat_identities, chat_identities.c.person == persons.c.id)
+    .where(
+        chat_identities.c.platform == sa.bindparam("platform"),
+        chat_identities.c.workspace == sa.bindparam("workspace"),
+        chat_identities.c.user == sa.bindparam("user"),
+        persons.c.disabled_at.is_(None),
+    )
+)
+_LIVE_TOKEN = sa.select(tokens).where(
+    tokens.c.revoked_at.is_(None), sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > sa.bindparam("now"))
+)
+_BY_TOKEN = _LIVE_TOKEN.where(tokens.c.digest == sa.bindparam("which"))
+_BY_TOKEN_ID = _LIVE_TOKEN.where(tokens.c.id == sa.bindparam("which"))
+
+
 def make(
     tx: Tx, *, handle: str | None, name: str, hub_role: HubRole, now: dt.datetime, email: str | None = None
 ) -> str:
@@ -45,8 +64,7 @@ def _free_handle(tx: Tx, name: str) -> str:
 
 def actor_of(conn: sa.Connection, person_id: str) -> Actor | None:
     """The person as an actor, if they exist and are not disabled."""
-    row = conn.execute(sa.select(persons).where(persons.c.id == person_id, persons.c.disabled_at.is_(None))).first()
-    return _actor(row)
+    return _actor(conn.execute(_BY_ID, {"person_id": person_id}).first())
 
 
 def _actor(row: sa.Row[Any] | None) -> Actor | None:
@@ -69,22 +87,16 @@ def by_verified_email(conn: sa.Connection, email: str) -> str | None:
 
 def actor_by_token(conn: sa.Connection, secret: str, now: dt.datetime) -> Actor | None:
     """Who an API or service token speaks for; None for an unknown, revoked or expired one."""
-    return _actor_by_token(conn, tokens.c.digest == secret_digest(secret), now)
+    return _actor_by_token(conn, _BY_TOKEN, secret_digest(secret), now)
 
 
 def actor_by_token_id(conn: sa.Connection, token_id: str, now: dt.datetime) -> Actor | None:
     """As `actor_by_token`, for who knows the token's id and was shown the token before."""
-    return _actor_by_token(conn, tokens.c.id == token_id, now)
+    return _actor_by_token(conn, _BY_TOKEN_ID, token_id, now)
 
 
-def _actor_by_token(conn: sa.Connection, which: sa.ColumnElement[bool], now: dt.datetime) -> Actor | None:
-    row = conn.execute(
-        sa.select(tokens).where(
-            which,
-            tokens.c.revoked_at.is_(None),
-            sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now),
-        )
-    ).first()
+def _actor_by_token(conn: sa.Connection, query: sa.Select[Any], which: object, now: dt.datetime) -> Actor | None:
+    row = conn.execute(query, {"which": which, "now": now}).first()
     if row is None:
         return None
     if row.person is None:
@@ -102,17 +114,7 @@ def actor_by_chat(conn: sa.Connection, identity: str) -> Actor | None:
     """The person linked to `PLATFORM:WORKSPACE:USER`; None for a chat account the hub does not know."""
     platform, _, rest = identity.partition(":")
     workspace, _, user = rest.partition(":")
-    row = conn.execute(
-        sa.select(persons)
-        .join(chat_identities, chat_identities.c.person == persons.c.id)
-        .where(
-            chat_identities.c.platform == platform,
-            chat_identities.c.workspace == workspace,
-            chat_identities.c.user == user,
-            persons.c.disabled_at.is_(None),
-        )
-    ).first()
-    return _actor(row)
+    return _actor(conn.execute(_BY_CHAT, {"platform": platform, "workspace": workspace, "user": user}).first())
 
 
 def sign_in(

@@ -17,10 +17,15 @@ from hub.people.tables import persons
 from hub.sessions import rules
 from hub.sessions.tables import grants, links, sessions
 
+# Asked by every action, and so built once.
+_VISIBILITY = sa.select(sessions.c.visibility).where(sessions.c.id == sa.bindparam("session_id"))
+_OWNER = sa.select(sessions.c.owner).where(sessions.c.id == sa.bindparam("session_id"))
+_PERSONAL = sa.select(sessions.c.id).where(sessions.c.owner == sa.bindparam("person"), sessions.c.personal.is_(True))
+
 
 @guards("session")
 def guard_session(conn: sa.Connection, session_id: str) -> Guarded | None:
-    row = conn.execute(sa.select(sessions.c.visibility).where(sessions.c.id == session_id)).first()
+    row = conn.execute(_VISIBILITY, {"session_id": session_id}).first()
     return None if row is None else Guarded(session_id, visibility=row.visibility)
 
 
@@ -40,7 +45,7 @@ def role_of(scope: Scope, actor: Actor, session_id: str) -> SessionRole | None:
         return row.role if row is not None and row.session == session_id else None
     if actor.kind != "person":
         return None
-    owner = scope.execute(sa.select(sessions.c.owner).where(sessions.c.id == session_id)).scalar()
+    owner = scope.execute(_OWNER, {"session_id": session_id}).scalar()
     if owner == actor.id:
         return "owner"
     return strongest(held(scope, session_id, actor.id))
@@ -51,9 +56,7 @@ def personal_session(scope: Scope) -> str | None:
     """What `session_id: null` means: the session a link leads to, else one's own."""
     if scope.actor.kind == "link":
         return scope.actor.link_session
-    found: str | None = scope.execute(
-        sa.select(sessions.c.id).where(sessions.c.owner == scope.actor.id, sessions.c.personal.is_(True))
-    ).scalar()
+    found: str | None = scope.execute(_PERSONAL, {"person": scope.actor.id}).scalar()
     return found
 
 

@@ -11,6 +11,12 @@ from hub.people.tables import persons
 from hub.sessions import rules
 from hub.sessions.tables import grants, sessions
 
+_FULL_NAME = (
+    sa.select(persons.c.handle, sessions.c.name)
+    .join(persons, persons.c.id == sessions.c.owner)
+    .where(sessions.c.id == sa.bindparam("session_id"))
+)
+
 
 def known_sessions(scope: Scope) -> sa.Select[tuple[str]]:
     """The ids of the sessions an actor owns or was granted, as a query."""
@@ -58,11 +64,7 @@ def resolve_session(scope: Scope, ref: str) -> str | None:
 
 def full_name(scope: Scope, session_id: str) -> str:
     """`owner/name` of a session."""
-    row = scope.execute(
-        sa.select(persons.c.handle, sessions.c.name)
-        .join(persons, persons.c.id == sessions.c.owner)
-        .where(sessions.c.id == session_id)
-    ).one()
+    row = scope.execute(_FULL_NAME, {"session_id": session_id}).one()
     return f"{row.handle}/{row.name}"
 
 

@@ -12,38 +12,47 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from hub.chats import deliveries
-from hub.core.context import SYSTEM, Actor
+from hub.chats.deliveries import Delivery
+from hub.core.context import Actor, Context
 from hub.core.database import Tx
-from hub.core.house import House
-from hub.perform import First
 from hub.sessions.names import full_name
 from hub.sessions.tables import sessions
 
 DETAIL = "Collegium-Chat-Detail"
 _RECORDED = "collegium.delivery_recorded"
+_DETAIL = sa.select(sessions.c.chat_detail).where(sessions.c.id == sa.bindparam("session_id"))
 
 
-def recording(request: Request, actor: Actor) -> First | None:
-    """What records the delivery that a request names, if a service of the hub names one."""
-    named = request.headers.get(deliveries.HEADER)
-    if named is None or actor.by_service is None:
+class FromChat:
+    """A request that somebody made in a chat: beside its action the delivery is recorded, and the detail read."""
+
+    def __init__(self, request: Request, delivery: Delivery | None) -> None:
+        self.delivery = delivery
+        self.told: dict[str, str] = {}
+        self._scope = request.scope
+        self._now = request.app.state.house.clock.now()
+
+    def before(self, tx: Tx) -> None:
+        """Record the delivery, if one is named. Raises Conflict for one that was seen before."""
+        if self.delivery is not None:
+            self._scope[_RECORDED] = True
+            self.delivery.record(tx, self._now)
+
+    def after(self, ctx: Context) -> None:
+        """See how much of the session may leave for a chat platform."""
+        session = ctx.lines[-1].session_id
+        detail = None if session is None else ctx.execute(_DETAIL, {"session_id": session}).scalar()
+        self.told = {} if session is None or detail is None else {DETAIL: f"{full_name(ctx, session)}={detail}"}
+
+
+def of(request: Request, actor: Actor) -> FromChat | None:
+    """The chat a request comes from, when a service of the hub says that it does. Raises InvalidInput."""
+    if actor.by_service is None or actor.came_by is None:
         return None
-    delivery, now = deliveries.read(named), request.app.state.house.clock.now()
-
-    def record(tx: Tx) -> None:
-        request.scope[_RECORDED] = True
-        delivery.record(tx, now)
-
-    return record
+    named = request.headers.get(deliveries.HEADER)
+    return FromChat(request, None if named is None else deliveries.read(named))
 
 
 def is_recorded(scope: Scope) -> bool:
     """Whether the delivery of this request was recorded, or found recorded."""
     return _RECORDED in scope
-
-
-def detail_of(house: House, session: str) -> dict[str, str]:
-    """The header that says how much of a session may leave for a chat platform."""
-    with house.scope(SYSTEM) as scope:
-        detail = scope.execute(sa.select(sessions.c.chat_detail).where(sessions.c.id == session)).scalar()
-        return {} if detail is None else {DETAIL: f"{full_name(scope, session)}={detail}"}

@@ -74,20 +74,18 @@ async def act(request: Request) -> Response:
     body = await body_of(request, limits.ACTION_BODY_BYTES)
     house = house_of(request)
     action = actions.decode(body)
-    first = delivered.recording(request, actor)
-    answer = await perform_as(house, action, actor, request.headers.get("idempotency-key"), first)
-    headers = None
-    if actor.came_by is not None and answer.session is not None:
-        headers = await to_thread.run_sync(delivered.detail_of, house, answer.session)
+    chat = delivered.of(request, actor)
+    answer = await perform_as(house, action, actor, request.headers.get("idempotency-key"), chat)
+    headers = None if chat is None else chat.told
     return cookies.carry(json_response(answer, headers), answer.result, house.settings.origin)
 
 
 async def perform_as(
-    house: House, action: actions.Action, actor: Actor, key: str | None, first: perform.First | None = None
+    house: House, action: actions.Action, actor: Actor, key: str | None, beside: perform.Beside | None = None
 ) -> perform.Answer:
     tag = str(action.__struct_config__.tag)
     try:
-        answer = await asyncio.wrap_future(perform.submit(house, action, actor, key, first))
+        answer = await asyncio.wrap_future(perform.submit(house, action, actor, key, beside))
     except HubError as error:
         ACTIONS.labels(tag, error.code).inc()
         raise
@@ -101,8 +99,8 @@ def view(answer: Callable[[Any, dict[str, str]], Any], takes: tuple[str, ...]) -
     async def endpoint(request: Request) -> Response:
         actor = await actor_of(request)
         query = query_of(request, takes)
-        if (first := delivered.recording(request, actor)) is not None:
-            await asyncio.wrap_future(house_of(request).db.submit(first))
+        if (chat := delivered.of(request, actor)) is not None and chat.delivery is not None:
+            await asyncio.wrap_future(house_of(request).db.submit(chat.before))
         return json_response(await to_thread.run_sync(_look, house_of(request), actor, answer, query))
 
     return endpoint
