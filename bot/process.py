@@ -6,6 +6,7 @@ may be killed at any moment.
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket as sockets
@@ -59,6 +60,7 @@ def hub_client(wiring: Wiring) -> ErrandHub:
 def run(wiring: Wiring) -> None:
     """Run until a signal."""
     stop = asyncio.Event()
+    gc.freeze()  # what is there by now stays; looking through it again and again would stop every answer
 
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from importlib import import_module
@@ -97,8 +98,10 @@ def serve_web(settings: Settings, *, uds: Path | None = None, host: str | None =
 
     house = build(settings)
     following.follow(house)
+    web = create(house)
+    gc.freeze()  # what is there by now stays; looking through it again and again would stop every request
     uvicorn.run(
-        create(house),
+        web,
         uds=None if uds is None else str(uds),
         host=host or settings.host,
         port=port or settings.port,

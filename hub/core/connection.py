@@ -1,7 +1,10 @@
-"""A connection of ours: never far ahead of its reader, and able to be dropped with what was not read yet.
+"""A connection of ours: of bounded requests, never far ahead of its reader, able to be dropped with what was not read.
 
 A kernel keeps megabytes for a slow reader, which would go on arriving long after a right had ended. So little is handed
 over before it can be sent, and a stream that is cut takes with it what lies in the buffers: it is reset, not closed.
+
+The parser is httptools (the C parser of Node), since h11 takes longer to read a request than most take to be answered.
+It keeps whatever it is sent of a head, a trailer or a chunk's extension, so what may be sent of them is counted here.
 """
 
 from __future__ import annotations
@@ -13,15 +16,20 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 UNSENT_BYTES = 128 * 1024
+HEAD_BYTES = 64 * 1024
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 0x201 if sys.platform == "darwin" else 25)
 _CUT = "collegium.cut"
 
 
-class Droppable(H11Protocol):
+class Droppable(HttpToolsProtocol):
     """HTTP/1.1 for uvicorn, whose requests carry in their scope how to drop the connection."""
+
+    _head_bytes = 0  # of this message, trailers too
+    _idle_bytes = 0  # received since something last came of them
+    _has_come = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -34,12 +42,43 @@ class Droppable(H11Protocol):
             else:
                 raw.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
-    def handle_events(self) -> None:
-        # The application runs from the loop's next turn on, so it finds what is put here now.
-        super().handle_events()
+    def data_received(self, data: bytes) -> None:
+        self._has_come = False
+        super().data_received(data)
+        self._idle_bytes = 0 if self._has_come else self._idle_bytes + len(data)
+        if self._idle_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The request's head is too large.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
         scope: Any = self.scope
-        if scope is not None:
-            scope.setdefault("extensions", {})[_CUT] = self._drop
+        scope["extensions"] = {_CUT: self._drop}
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._has_come = True
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._has_come = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._has_come = True
+        super().on_message_complete()
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > HEAD_BYTES:
+            raise ValueError("the head is too large")  # the parser refuses the request
 
     def _drop(self) -> None:
         raw = self.transport.get_extra_info("socket")

@@ -28,6 +28,7 @@ log = structlog.get_logger()
 SWEEP_SECONDS = 1.0
 PUSH_AGAIN_SECONDS = 5.0
 NUMBER_POLL_SECONDS = 0.25
+GATHER_SECONDS = 0.03
 CHECKPOINT_SECONDS = 1.0
 HOUSEKEEPING = "housekeeping"
 
@@ -88,6 +89,8 @@ class Loops:
                 log.warning("sequencer.failed", error=str(error), exc_info=not isinstance(error, HubError))
                 self._stop.wait(1)
             self._wake.wait(NUMBER_POLL_SECONDS)
+            # What follows closely is numbered together: each pass takes the writers' turn once.
+            self._stop.wait(GATHER_SECONDS)
             self._wake.clear()
 
 
