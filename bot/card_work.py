@@ -16,14 +16,16 @@ import structlog
 from bot.card_faces import content, reply_content
 from bot.chat_hub import Card, ChatHub
 from bot.notify_rules import Face, Urgency, may_mention, wants_reply
-from bot.paces import Breath, Bucket
+from bot.paces import Allowance, Breath
 from bot.posts import Posts, Refused, Why
 
 log = structlog.get_logger()
 
 # A post of a process that died may still be on its way so long.
 SETTLE_SECONDS = 12.0
-RESERVE = 8.0  # tokens that edits which only show progress leave for what matters
+# Slack counts edits by the minute (Tier 3, fifty and more), for all cards of a workspace together.
+EDITS, EDITS_SECONDS = 49, 60.0
+RESERVE = 26  # of them, which edits that only show progress leave for what matters
 _LONGEST_BACKOFF_SECONDS = 30.0
 _BROKEN_SECONDS = 60.0
 _SHORTEST = 4
@@ -123,31 +125,31 @@ class Worker:
     ) -> None:
         self._hub, self._record, self._ask, self._elsewhere, self._now = hub, record, ask, elsewhere, now
         self._settle_seconds = settle_seconds
-        self.edits: dict[tuple[str, str], Bucket] = {}
+        self.edits: dict[tuple[str, str], Allowance] = {}
         self.breath = Breath(1.05)
         self.closed: dict[tuple[str, str], float] = {}
 
-    def bucket(self, workspace: tuple[str, str]) -> Bucket:
-        """One bucket for all cards of a workspace: Slack counts edits so, about fifty a minute (Tier 3)."""
-        return self.edits.setdefault(workspace, Bucket(14, 0.58))
+    def allowance(self, workspace: tuple[str, str]) -> Allowance:
+        """One for all cards of a workspace."""
+        return self.edits.setdefault(workspace, Allowance(EDITS, EDITS_SECONDS))
 
     def ready_in(self, live: Live, need: Need) -> float:
         """Seconds until the platform's paces let this be done."""
         now = self._now()
         wait = max(live.not_before - now, self.closed.get(live.workspace, 0.0) - now, 0.0)
         if need in (Need.EDIT, Need.FORGET):
-            wait = max(wait, self.bucket(live.workspace).ready_in(now, keep=self._kept(live)))
+            wait = max(wait, self.allowance(live.workspace).ready_in(now, keep=self._kept(live)))
         elif need in (Need.POST, Need.REPLY):
             wait = max(wait, self.breath.ready_in(live.card.channel, now))
         return wait
 
-    def _kept(self, live: Live) -> float:
-        return RESERVE if live.urgency is Urgency.PROGRESS else 0.0
+    def _kept(self, live: Live) -> int:
+        return RESERVE if live.urgency is Urgency.PROGRESS else 0
 
     def reserve(self, live: Live, need: Need) -> None:
         """Take what `ready_in` said there is, at once, before anything is awaited."""
         if need in (Need.EDIT, Need.FORGET):
-            self.bucket(live.workspace).take(self._now(), keep=self._kept(live))
+            self.allowance(live.workspace).take(self._now(), keep=self._kept(live))
         elif need in (Need.POST, Need.REPLY):
             self.breath.take(live.card.channel, self._now())
 
@@ -273,7 +275,7 @@ class Worker:
             case Why.RATE:
                 wait = max(refused.retry_after_seconds, 1.0)
                 if need in (Need.EDIT, Need.FORGET):
-                    self.bucket(live.workspace).close(now, wait)
+                    self.allowance(live.workspace).close(now, wait)
                 else:
                     self.breath.close(card.channel, now, wait)
                     live.not_before = now + wait

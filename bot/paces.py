@@ -1,38 +1,48 @@
-"""How fast a platform lets one write: a bucket of tokens for edits, a breath a channel for posts. Time is passed in."""
+"""How fast a platform lets one write: so many edits a minute, a breath a channel for posts. Time is passed in."""
+
+from collections import deque
 
 
-class Bucket:
-    """`capacity` at once, then `per_second`; after a refusal nothing before the moment the platform named."""
+class Allowance:
+    """At most `count` in any `seconds`, at whatever moments; after a refusal nothing before the moment that was named.
 
-    def __init__(self, capacity: float, per_second: float) -> None:
-        self.capacity, self.per_second = capacity, per_second
-        self._level, self._at = capacity, 0.0
+    A bucket that fills steadily would hold back, half of every minute, what the platform would have let pass.
+    """
+
+    def __init__(self, count: int, seconds: float) -> None:
+        self.count, self.seconds = count, seconds
+        self._taken: deque[float] = deque()
         self._closed_until = 0.0
+        self._begun = False
 
-    def level(self, now: float) -> float:
-        """Whole and broken tokens there are; none while the platform wants to be left alone."""
-        if now < self._closed_until:
-            return 0.0
-        return min(self.capacity, self._level + max(0.0, now - self._at) * self.per_second)
-
-    def take(self, now: float, *, keep: float = 0.0) -> bool:
-        """Take one token unless that would leave less than `keep`."""
-        level = self.level(now)
-        if level < 1.0 + keep:
+    def take(self, now: float, *, keep: int = 0) -> bool:
+        """Take one unless that would leave less than `keep`."""
+        if self.ready_in(now, keep=keep) > 0:
             return False
-        self._level, self._at = level - 1.0, now
+        self._taken.append(now)
         return True
 
-    def ready_in(self, now: float, *, keep: float = 0.0) -> float:
+    def ready_in(self, now: float, *, keep: int = 0) -> float:
         """Seconds until `take` would succeed."""
-        closed = max(0.0, self._closed_until - now)
-        missing = 1.0 + keep - self.level(now + closed)
-        return closed + max(0.0, missing / self.per_second)
+        if not self._begun:
+            self._begun = True
+            self._suppose(now, self.count // 2)  # what a process before this one took nobody knows
+        then = max(now, self._closed_until)
+        while self._taken and self._taken[0] <= now - self.seconds:
+            self._taken.popleft()
+        over = len(self._taken) - (self.count - keep - 1)  # so many must be forgotten first
+        free_at = self._taken[min(over, len(self._taken)) - 1] + self.seconds if over > 0 else then
+        return max(then, free_at) - now
 
     def close(self, now: float, seconds: float) -> None:
         """The platform refused and named a wait: by its count nothing is left, whatever ours says."""
-        self._level, self._at = 0.0, now + seconds
+        self._begun = True
         self._closed_until = max(self._closed_until, now + seconds)
+        self._suppose(self._closed_until, self.count)
+
+    def _suppose(self, now: float, count: int) -> None:
+        """As if so many had been taken, evenly, until `now`."""
+        self._taken = deque(now - self.seconds + (n + 1) * self.seconds / count for n in range(count))
 
 
 class Breath:

@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -281,13 +282,13 @@ def measure_cards(lab: Laboratory, cards: int, edits: int) -> dict[str, Any]:
         lab.slack.wait_for(lambda card=card: "cancelled" in card.text.lower(), 60)
         waited.append(max(0.0, card.edited_at - began))
         time.sleep(max(0.0, 1.4 - (time.monotonic() - began)))
-    limited = sum(call.error == "ratelimited" for call in lab.slack.calls)
+    limited = Counter(call.method for call in lab.slack.calls if call.error == "ratelimited")
     return {
         "cards": len(posted()),
         "edits_measured": len(waited),
         "edit_p50_s": round(statistics.median(waited), 2),
         "edit_p95_s": round(p(waited, 0.95), 2),
-        "rate_limited_calls": limited,
+        "rate_limited_calls": dict(limited),
     }
 
 

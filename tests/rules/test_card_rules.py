@@ -27,7 +27,7 @@ from bot.notify_rules import (
     urgency,
     wants_reply,
 )
-from bot.paces import Breath, Bucket
+from bot.paces import Allowance, Breath
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HERE = Place("slack", "T1", "C1")
@@ -149,27 +149,46 @@ def test_a_workflow_ends_when_every_step_has_as_its_worst_did(states: str, endin
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_bucket_never_gives_more_than_its_capacity_and_what_flows_in(seed: int) -> None:
-    chance, bucket, now = random.Random(seed), Bucket(14, 0.58), 1000.0
+def test_an_allowance_is_never_passed_in_any_minute_and_waits_no_longer_than_it_says(seed: int) -> None:
+    chance, edits, now = random.Random(seed), Allowance(49, 60.0), 1000.0
     taken: list[float] = []
     for _ in range(2000):
         now += chance.choice([0.0, 0.01, 0.5, 3.0])
-        if bucket.take(now, keep=chance.choice([0.0, 8.0])):
-            taken.append(now)
+        keep = chance.choice([0, 26])
+        wait = edits.ready_in(now, keep=keep)
+        if wait > 0 and chance.random() < 0.2:
+            assert edits.ready_in(now + wait - 0.001, keep=keep) > 0
+            now += wait
+            assert edits.ready_in(now, keep=keep) < 1e-6
+        if edits.take(now + 1e-6, keep=keep):
+            taken.append(now + 1e-6)
     assert taken
-    assert max(sum(start <= at < start + 60 for at in taken) for start in taken) <= 50
+    assert max(sum(start <= at < start + 60 for at in taken) for start in taken) <= 49
+
+
+def test_what_is_allowed_in_a_minute_may_come_at_once_and_progress_leaves_a_part_of_it() -> None:
+    edits = Allowance(49, 60.0)
+    edits.ready_in(0.0)
+    assert sum(edits.take(100.0, keep=26) for _ in range(60)) == 23
+    assert sum(edits.take(100.0) for _ in range(60)) == 26
+    assert edits.ready_in(100.0) == pytest.approx(60.0)
+
+
+def test_who_begins_supposes_that_another_took_half_of_it_just_before() -> None:
+    edits = Allowance(49, 60.0)
+    assert sum(edits.take(100.0) for _ in range(60)) == 25
 
 
 def test_after_a_refusal_nothing_is_taken_before_the_moment_that_was_named() -> None:
-    bucket = Bucket(14, 0.5)
-    assert bucket.take(100.0)
-    bucket.close(100.0, 30)
-    assert bucket.ready_in(100.0) == pytest.approx(32.0)
-    assert not bucket.take(130.0)
-    assert bucket.take(132.0)
+    edits = Allowance(50, 60.0)
+    assert edits.take(100.0)
+    edits.close(100.0, 30)
+    assert edits.ready_in(100.0) == pytest.approx(31.2)
+    assert not edits.take(131.0)
+    assert edits.take(131.3)
     # Progress leaves a reserve, and waits until there is more than that.
-    assert not bucket.take(134.0, keep=8.0)
-    assert bucket.ready_in(134.0, keep=8.0) > 10
+    assert not edits.take(134.0, keep=8)
+    assert edits.ready_in(134.0, keep=8) > 5
 
 
 def test_a_channel_draws_breath_between_two_posts() -> None:
