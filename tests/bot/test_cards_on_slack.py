@@ -15,7 +15,9 @@ from bot.card_faces import is_loopback
 from hub.core.context import Actor
 from hub.core.house import House
 from hub.ledger.sequencer import pass_once
+from hub.notebook import dsse
 from hub.perform import perform
+from tests.actions.notebook_fixtures import detached, step_up_code
 from tests.bot.card_lab import SCRIPT, TEAM, Lab, card_lab, give_channel
 from tests.conftest import make_person
 
@@ -127,6 +129,20 @@ def test_an_entry_waits_for_a_signature_in_its_channel(lab: Lab) -> None:
     assert "Twelve lines" not in card.words
 
 
+def test_the_card_of_an_entry_says_signed_when_it_is(lab: Lab) -> None:
+    entry = lab.act("lab_notebook", entry={"title": "The HCl band", "content": "Twelve lines."})["entry"]
+    lab.follow()
+    pair = dsse.make_key()
+    key = lab.act("key_create", name="laptop", public=pair.public.hex(), code=step_up_code(lab.house, lab.ana))["key"]
+    lab.act("note_sign", entry=entry, signature=detached(lab.house, lab.ana, entry, key, pair.private))
+    lab.follow()
+    [card] = lab.roots
+    assert card.text.startswith("entry 1 “The HCl band”, version 1, signed by Ana (author, client-held key)")
+    assert "✓ entry 1" in card.words and "sign it" not in card.words
+    lab.follow()
+    assert lab.slack.messages == [card, *lab.replies] and len(lab.replies) == 1
+
+
 def test_a_link_has_a_card_without_its_secret_that_says_when_it_is_revoked(lab: Lab) -> None:
     lab.act("session_create", name="hcl")
     made = lab.act("link_create", session_id="hcl", role="read")
@@ -167,7 +183,7 @@ def test_what_was_posted_is_deleted_on_request(lab: Lab) -> None:
     job = lab.submit()
     lab.end(job)
     lab.follow()
-    assert len(lab.slack.messages) == 2
+    assert lab.slack.messages == [card, *lab.replies] and len(lab.replies) == 1
     lab.act("chat_forget", object=job)
     lab.follow()
     assert lab.slack.messages == []

@@ -35,6 +35,7 @@ class Diary:
 
     def __init__(self) -> None:
         self.acknowledged: list[tuple[str, str]] = []
+        self.asked: list[str] = []  # jobs by mention: what became of them is said afterwards, in a message
         self.refused: Counter[str] = Counter()
 
     def done(self, kind: str, words: str) -> None:
@@ -64,7 +65,7 @@ class Day:
         script = f"#!/bin/sh\necho round {number}\nsleep {seconds}\n"
         said = self.lab.slack.mention(user, f'job submit "{script}" --name "day {number}"', channel=self.channel)
         if said.status == 200:
-            self.diary.done("job", f"day {number}")
+            self.diary.asked.append(f"day {number}")
         told = self.lab.slack.command(user, "/collegium", f'note post "slack {number}" --text "round {number}"')
         if told.status == 200 and f"slack {number}" in str(told.body):
             self.diary.done("entry", f"slack {number}")
@@ -180,9 +181,15 @@ def afterwards(lab: Laboratory, day: Day) -> dict[str, Any]:
         ):  # fmt: skip
             for one in everything(lab, f"/api/sessions/{own}/{path}", path, who):
                 there[kind, one[words]] += 1
+    heard = [m.text for m in lab.slack.messages if m.user == lab.slack.bot_user]
+    for name in day.diary.asked:
+        if there["job", name] or any(f"“{name}”" in text for text in heard):
+            day.diary.done("job", name)
     lost = [what for what in day.diary.acknowledged if not there[what]]
     doubled = [what for what, count in there.items() if count > 1]
     return {
+        "jobs_asked_for": len(day.diary.asked),
+        "told_not_recorded": sum(text.startswith("Not recorded") for text in heard),
         "acknowledged": len(day.diary.acknowledged),
         "by_kind": dict(Counter(kind for kind, _ in day.diary.acknowledged)),
         "lost": lost[:5] and [len(lost), lost[:5]],

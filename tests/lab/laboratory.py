@@ -24,12 +24,13 @@ class Laboratory:
         self.slack = slack
         self.hub = Hub(root, COLLEGIUM_SLACK_API_URL=slack.url, COLLEGIUM_JOIN="workspace", **settings)
         self.api = httpx.Client(base_url=self.hub.url, timeout=30)
+        self._before: list[httpx.Client] = []
         self.people: dict[str, str] = {}  # the fake Slack's user id -> the person's id at the hub
         slack.deliver_to(self.hub.url)
 
     def moved(self) -> None:
         """The hub was started again, on another port: people's browsers and Slack find it there."""
-        self.api.close()
+        self._before.append(self.api)  # somebody may be in the middle of a question
         self.api = httpx.Client(base_url=self.hub.url, timeout=30)
         self.slack.deliver_to(self.hub.url)
 
@@ -81,7 +82,8 @@ class Laboratory:
             time.sleep(0.1)
 
     def close(self) -> None:
-        self.api.close()
+        for client in (*self._before, self.api):
+            client.close()
         self.hub.close()
 
 
