@@ -11,6 +11,7 @@ from typing import Any
 
 import argon2
 import pytest
+import sqlalchemy as sa
 
 from hub import app
 from hub.core.bus import MemoryBus
@@ -27,6 +28,26 @@ from tests.databases import databases, postgres_url  # noqa: F401 - fixtures
 NOW = dt.datetime(2024, 6, 1, 12, 0, tzinfo=dt.UTC)
 
 Perform = Callable[..., Any]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    """Every hub of a test run has an engine of its own; a statement is compiled for the first of them only."""
+    create, cache = sa.create_engine, {}
+    first = create("sqlite://")
+    with first.connect():
+        pass  # a dialect learns its database's version at its first connection
+
+    def create_engine(url: sa.URL | str, **options: Any) -> sa.Engine:
+        engine = create(url, **options)
+        if sa.make_url(url).get_backend_name() != "sqlite":
+            return engine
+        engine.dialect = engine.pool._dialect = first.dialect
+        return engine.execution_options(compiled_cache=cache)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sa, "create_engine", create_engine)
+        yield
 
 
 @pytest.fixture

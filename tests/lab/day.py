@@ -48,7 +48,8 @@ class Day:
     def __init__(self, lab: Laboratory, chance: random.Random) -> None:
         self.lab, self.chance, self.diary = lab, chance, Diary()
         self.users = list(lab.people)
-        self.channel = lab.slack.channel("lab")
+        # Slack takes one message a second in a channel; a day that says more than that would wait for ever longer.
+        self.channels = [lab.slack.channel(f"lab-{number}") for number in range(4)]
         self.numbers = itertools.count(1)
         (lab.hub.here / "kept.txt").write_text("what is kept\n")
 
@@ -60,10 +61,10 @@ class Day:
 
     def in_slack(self, number: int) -> None:
         """A job by mention, every third one longer; an entry by command; now and then a job cancelled by its button."""
-        user = self.chance.choice(self.users)
+        user, channel = self.chance.choice(self.users), self.channels[number % len(self.channels)]
         seconds = self.chance.choice((0, 0, 3))
         script = f"#!/bin/sh\necho round {number}\nsleep {seconds}\n"
-        said = self.lab.slack.mention(user, f'job submit "{script}" --name "day {number}"', channel=self.channel)
+        said = self.lab.slack.mention(user, f'job submit "{script}" --name "day {number}"', channel=channel)
         if said.status == 200:
             self.diary.asked.append(f"day {number}")
         told = self.lab.slack.command(user, "/collegium", f'note post "slack {number}" --text "round {number}"')
@@ -72,7 +73,7 @@ class Day:
         else:
             self.diary.refused[f"slack {told.status}"] += 1
         if self.chance.random() < 0.2:
-            cards = [m for m in self.lab.slack.messages if m.channel == self.channel and not m.thread and m.buttons]
+            cards = [m for m in self.lab.slack.messages if m.channel == channel and not m.thread and m.buttons]
             labels = [(m, label) for m in cards[-5:] for label in m.buttons if "stop" in label.lower()]
             if labels:
                 message, label = self.chance.choice(labels)
@@ -233,7 +234,7 @@ def cards_right(lab: Laboratory, day: Day, since: float) -> float:
     jobs = [words for kind, words in day.diary.acknowledged if kind == "job"]
     wrong: list[str] = []
     while time.monotonic() < since + CARDS_RIGHT_SECONDS + 300:
-        posts = [m for m in lab.slack.messages if m.channel == day.channel and m.user == lab.slack.bot_user]
+        posts = [m for m in lab.slack.messages if m.channel in day.channels and m.user == lab.slack.bot_user]
         wrong = []
         for name in jobs:
             cards = [m for m in posts if not m.thread and not m.is_ephemeral and f"“{name}”" in m.text]
