@@ -17,8 +17,11 @@ Visibility = Literal["private", "session", "hub"]
 
 _READ = frozenset({"session:read", "people:read", "job:read", "entry:read", "artifact:read", "room:join"})
 _PRESENT = _READ | {"session:leave"}
-_SPEAK = _PRESENT | {"room:speak"}
+# In a room: write to others, be heard and seen, show a screen, write down what is said.
+_SPEAK = _PRESENT | {"room:speak", "room:voice", "room:present", "room:caption"}
+_MODERATE = frozenset({"room:moderate"})
 _WRITE = _SPEAK | {
+    "draft:write",
     "job:submit",
     "job:cancel",
     "entry:write",
@@ -27,7 +30,9 @@ _WRITE = _SPEAK | {
     "export:make",
     "experiment:run",
 }
-_ADMIN = _WRITE | {"session:share", "session:change", "link:create", "link:read", "job:cancel_any", "policy:set"}
+_ADMIN = (
+    _WRITE | _MODERATE | {"session:share", "session:change", "link:create", "link:read", "job:cancel_any", "policy:set"}
+)
 
 # What each role may do to the things of its session.
 SESSION_PERMISSIONS: dict[SessionRole, frozenset[str]] = {
@@ -36,7 +41,7 @@ SESSION_PERMISSIONS: dict[SessionRole, frozenset[str]] = {
     "read_write": _WRITE,
     "read": _PRESENT,
     "teacher": _ADMIN,
-    "mentor": _SPEAK | {"entry:sign"},
+    "mentor": _SPEAK | _MODERATE | {"draft:write", "entry:sign"},
     "student": _WRITE,
     "guest": _PRESENT,
 }
@@ -61,7 +66,7 @@ HUB_PERMISSIONS: dict[HubRole, frozenset[str]] = {
     "service": frozenset({"chat:serve", "chat:unlink"}),
 }
 
-# How roles compare: nobody may grant what ranks above their own.
+# Which of several roles somebody holds counts.
 _RANK: dict[SessionRole, int] = {
     "guest": 0,
     "read": 1,
@@ -76,6 +81,7 @@ _RANK: dict[SessionRole, int] = {
 # Never done by somebody who came by an expiring link: they have no identity a job or a signature could carry.
 NOT_BY_LINK = frozenset(
     {
+        "room:moderate",
         "job:submit",
         "job:cancel",
         "entry:sign",
@@ -149,7 +155,7 @@ def _by_role(actor: Standing, permission: str, visibility: Visibility | None) ->
 
 def may_grant(granter: SessionRole, role: SessionRole) -> bool:
     """Nobody can give more than they have, and nobody can make an owner."""
-    return role != "owner" and _RANK[role] <= _RANK[granter]
+    return role != "owner" and SESSION_PERMISSIONS[role] <= SESSION_PERMISSIONS[granter]
 
 
 def strongest(roles: list[SessionRole]) -> SessionRole | None:

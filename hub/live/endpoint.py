@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDiscon
 from hub.live.buckets import ALLOWANCE
 from hub.live.closing import Closing, closing_for
 from hub.live.connection import MessageSink, sink_of
-from hub.live.frames import MAX_FRAME_BYTES, VERSION, FollowLog, Hello, Kind, Say
+from hub.live.frames import MAX_FRAME_BYTES, VERSION, Hello, Kind
 from hub.live.member import Grant, Member, Sink
 from hub.live.node import Node, Place
 from hub.live.protocol import ProtocolError, parse_client
@@ -110,19 +110,7 @@ def _take(place: Place, member: Member, sink: Sink, data: bytes, now: float) -> 
     # Asked before parsing, so that a flood costs as little as it can.
     if kind in ALLOWANCE and not place.room.admit(member, kind):
         return
-    frame = parse_client(data)
-    match frame:
-        case Say():
-            place.chat.say(member, frame)
-        case FollowLog():
-            if frame.on:
-                place.logs.follow(member, frame.job, frame.offset)
-            else:
-                place.logs.stop(member, frame.job)
-        case Hello():
-            raise ProtocolError("only one HELLO, please")
-        case _:
-            place.room.hear(member, frame)
+    place.hear(member, parse_client(data))
 
 
 async def _receive(websocket: WebSocket) -> bytes:

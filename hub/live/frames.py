@@ -10,6 +10,7 @@ MAX_FRAME_BYTES = 64 * 1024
 MAX_VIEWS = 8
 MAX_VIEW_NAME_BYTES = 64
 MAX_ID_BYTES = 64
+MAX_HEAT_TILES = 252
 MAX_TICK_CURSORS = 143  # 4 + 143 * 8 = 1148 bytes: a tick fits one datagram
 GONE = 0x01  # cursor flag: take it off the screen
 
@@ -23,7 +24,9 @@ class Kind(IntEnum):
     VIEWS = 0x04
     CUR = 0x10
     TICK = 0x11
+    HEAT = 0x12
     PACE = 0x13
+    LAG = 0x14
     PSNAP = 0x20
     PDELTA = 0x21
     PSET = 0x22
@@ -34,7 +37,16 @@ class Kind(IntEnum):
     LOG = 0x36
     FOLLOW_LOG = 0x37
     EVENT = 0x38
+    ACT = 0x39
+    YSYNC = 0x40
+    YUPD = 0x41
+    YAWARE = 0x42
+    YACK = 0x43
+    YSTOP = 0x44
     RTC = 0x50
+    ICE = 0x51
+    STATE = 0x60
+    CAPTION = 0x64
     PING = 0x70
     PONG = 0x71
     ERR = 0x7E
@@ -71,15 +83,69 @@ class SetPresence(Strict, frozen=True):
     """What a member tells about itself; absent fields stay as they are."""
 
     state: str | msgspec.UnsetType = msgspec.UNSET
-    hand: bool | msgspec.UnsetType = msgspec.UNSET
     mic: bool | msgspec.UnsetType = msgspec.UNSET
+    camera: bool | msgspec.UnsetType = msgspec.UNSET
+    screens: int | msgspec.UnsetType = msgspec.UNSET
+    follow: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Say(Strict, frozen=True):
-    """A chat message on its way in. `client_id` makes sending it twice harmless."""
+    """A chat message on its way in. `client_id` makes sending it twice harmless.
+
+    `to` names the one person it is for, `about` the thing it belongs to: `message:SEQUENCE`, `artifact:ID`,
+    `entry:ID`, `job:ID`, `log:JOB:LINE`.
+    """
 
     client_id: str
     text: str
+    to: str = ""
+    about: str = ""
+
+
+class Act(Strict, frozen=True):
+    """One of the room's actions (`room_...`), done as its sender; `client_id` makes sending it twice harmless."""
+
+    client_id: str
+    action: dict[str, Any]
+
+
+class SayCaption(Strict, frozen=True):
+    """What is being said aloud, in writing; it is replaced by the next one until one is `final`."""
+
+    text: str
+    final: bool = False
+    lang: str = ""
+
+
+class OpenDraft(Frame, frozen=True):
+    """Follow a draft from a Yjs state vector on; `epoch` 0 when nothing of it is known yet."""
+
+    draft: str
+    epoch: int
+    state: bytes
+
+
+class EditDraft(Frame, frozen=True):
+    """A piece of a Yjs update; with `more`, others follow. `mark` is the sender's number for it, told when kept."""
+
+    draft: str
+    epoch: int
+    mark: int
+    more: bool
+    update: bytes
+
+
+class AwareDraft(Frame, frozen=True):
+    """A Yjs awareness update: where its sender's caret is. It is passed on unread and never stored."""
+
+    draft: str
+    data: bytes
+
+
+class CloseDraft(Frame, frozen=True):
+    """Follow a draft no more."""
+
+    draft: str
 
 
 class View(Frame, frozen=True):
@@ -140,6 +206,15 @@ class Tick(Frame, frozen=True):
     cursors: tuple[tuple[int, int, int, int, int], ...]
 
 
+class Heat(Frame, frozen=True):
+    """How many cursors that one is not shown are in each tile of a thing, row by row; 255 stands for more."""
+
+    view: int
+    columns: int
+    rows: int
+    counts: bytes
+
+
 class Pace(Frame, frozen=True):
     """How many milliseconds a client shall leave between two cursors."""
 
@@ -156,6 +231,43 @@ class Log(Frame, frozen=True):
     data: bytes
 
 
+class DraftState(Frame, frozen=True):
+    """What a follower of a draft lacks: pieces of one Yjs update, and with the last the state vector of the record."""
+
+    draft: str
+    epoch: int
+    sequence: int
+    more: bool
+    state: bytes
+    update: bytes
+
+
+class DraftUpdate(Frame, frozen=True):
+    """A piece of an update that was kept as number `sequence` of its draft."""
+
+    draft: str
+    epoch: int
+    sequence: int
+    more: bool
+    update: bytes
+
+
+class DraftAware(Frame, frozen=True):
+    """The awareness update of the member in a slot."""
+
+    draft: str
+    slot: int
+    data: bytes
+
+
+class DraftSaved(Frame, frozen=True):
+    """The sender's update `mark` is kept, as number `sequence`."""
+
+    draft: str
+    mark: int
+    sequence: int
+
+
 class Told(Frame, frozen=True):
     """A frame of the server with a JSON body, by its kind."""
 
@@ -163,11 +275,16 @@ class Told(Frame, frozen=True):
     body: Any
 
 
-ClientFrame: TypeAlias = Hello | SetPresence | Say | View | Cursor | FollowLog | Signal | Ping | Pong
-ServerFrame: TypeAlias = Told | Views | Tick | Pace | Log | Signal | Ping | Pong
+ClientFrame: TypeAlias = (
+    Hello | SetPresence | Say | Act | SayCaption | View | Cursor | FollowLog | Signal | Ping | Pong
+    | OpenDraft | EditDraft | AwareDraft | CloseDraft
+)  # fmt: skip
+ServerFrame: TypeAlias = (
+    Told | Views | Tick | Heat | Pace | Log | Signal | Ping | Pong | DraftState | DraftUpdate | DraftAware | DraftSaved
+)
 TOLD = frozenset(
     {
-        Kind.WELCOME, Kind.PSNAP, Kind.PDELTA, Kind.MSG, Kind.ACK, Kind.REPLAY, Kind.GAP, Kind.EVENT, Kind.ERR,
-        Kind.GOAWAY,
+        Kind.WELCOME, Kind.LAG, Kind.PSNAP, Kind.PDELTA, Kind.MSG, Kind.ACK, Kind.REPLAY, Kind.GAP, Kind.EVENT,
+        Kind.ICE, Kind.STATE, Kind.CAPTION, Kind.ERR, Kind.GOAWAY,
     }
 )  # fmt: skip

@@ -14,14 +14,16 @@ from typing import Any
 
 import structlog
 
+from hub.live.acts import Acts
 from hub.live.buckets import Bucket
 from hub.live.carrier import Carrier
-from hub.live.chat import Chat
+from hub.live.chat import Chat, Spawn
 from hub.live.closing import Closing
 from hub.live.follower import Follower
-from hub.live.frames import Kind
+from hub.live.frames import Act, ClientFrame, FollowLog, Hello, Kind, Say
 from hub.live.logs import Logs
 from hub.live.member import Counters, Grant, Member, Sink
+from hub.live.protocol import ProtocolError
 from hub.live.record import Event, OutOfReachError, Record, Refusal
 from hub.live.room import Room
 from hub.live.rules import changes_rights, concerns_one_session, pace_ms
@@ -55,12 +57,34 @@ class LoopTurns:
 
 
 class Place:
-    """A room with what reaches beyond it: its chat and its logs."""
+    """A room with what reaches beyond it: its chat, its logs, its actions."""
 
-    def __init__(self, room: Room, chat: Chat, logs: Logs) -> None:
+    def __init__(self, room: Room, record: Record, spawn: Spawn) -> None:
         self.room = room
-        self.chat = chat
-        self.logs = logs
+        self.chat = Chat(room, record, spawn)
+        self.logs = Logs(room, record, spawn)
+        self.acts = Acts(room, record, spawn)
+
+    def hear(self, member: Member, frame: ClientFrame) -> None:
+        """Hand a member's frame to the part of the room it is for."""
+        match frame:
+            case Say():
+                self.chat.say(member, frame)
+            case FollowLog(on=True):
+                self.logs.follow(member, frame.job, frame.offset)
+            case FollowLog():
+                self.logs.stop(member, frame.job)
+            case Act():
+                self.acts.act(member, frame)
+            case Hello():
+                raise ProtocolError("only one HELLO, please")
+            case _:
+                self.room.hear(member, frame)
+
+    def leave(self, member: Member) -> None:
+        """The member's connection is gone."""
+        self.logs.leave(member)
+        self.room.leave(member)
 
 
 class Node:
@@ -120,7 +144,7 @@ class Node:
             room = Room(grant.session, self.turns, self._name, self.counters)
             room.head = grant.sequence
             room.relay.paused = not self.follower.current
-            place = Place(room, Chat(room, self.record, self.spawn), Logs(room, self.record, self.spawn))
+            place = Place(room, self.record, self.spawn)
             self.places[grant.session] = place
         member = place.room.join(grant, sink, token)
         self._checked[member] = self.turns.now()
@@ -128,8 +152,7 @@ class Node:
         return place, member
 
     def leave(self, place: Place, member: Member) -> None:
-        place.logs.leave(member)
-        place.room.leave(member)
+        place.leave(member)
         self._checked.pop(member, None)
 
     # The ledger

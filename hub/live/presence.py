@@ -10,17 +10,20 @@ PAGE_ENTRIES = 300
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What everyone may know of a member. `hand` is when it was raised, in milliseconds, so hands have an order."""
+    """What everyone may know of a member; `kind` is person, guest (came by a link) or bot. Nobody is left out."""
 
     slot: int
     incarnation: int
     person: str
     name: str
     role: str
+    kind: str = "person"
     view: str = ""
     state: str = "active"
-    hand: int | None = None
     mic: bool = False
+    camera: bool = False
+    screens: int = 0
+    follow: int | None = None
 
 
 class Presence:

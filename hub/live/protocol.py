@@ -16,20 +16,33 @@ import msgspec
 
 from hub.live.closing import Closing
 from hub.live.frames import (
+    MAX_FRAME_BYTES,
+    MAX_HEAT_TILES,
     MAX_ID_BYTES,
     MAX_VIEW_NAME_BYTES,
     MAX_VIEWS,
     TOLD,
+    Act,
+    AwareDraft,
     ClientFrame,
+    CloseDraft,
     Cursor,
+    DraftAware,
+    DraftSaved,
+    DraftState,
+    DraftUpdate,
+    EditDraft,
     FollowLog,
+    Heat,
     Hello,
     Kind,
     Log,
+    OpenDraft,
     Pace,
     Ping,
     Pong,
     Say,
+    SayCaption,
     ServerFrame,
     SetPresence,
     Signal,
@@ -55,6 +68,12 @@ _PACE = Layout(">H")
 _LOG = Layout(">BQQB")
 _FOLLOW = Layout(">BQ")
 _SIGNAL = Layout(">HI")
+_HEAT = Layout(">BBB")
+_OPEN = Layout(">I")
+_EDIT = Layout(">IIB")
+_STATE = Layout(">IQBH")
+_UPDATE = Layout(">IQB")
+_SAVED = Layout(">IQ")
 _PONG = Layout(">8sQ")
 _json = msgspec.json.Encoder()
 
@@ -71,6 +90,8 @@ class _SignalBody(msgspec.Struct, forbid_unknown_fields=True):
 _hello = msgspec.json.Decoder(Hello)
 _set_presence = msgspec.json.Decoder(SetPresence)
 _say = msgspec.json.Decoder(Say)
+_act = msgspec.json.Decoder(Act)
+_caption = msgspec.json.Decoder(SayCaption)
 _signal_body = msgspec.json.Decoder(_SignalBody)
 
 
@@ -232,6 +253,78 @@ def _parse_signal(body: bytes) -> Signal:
     return Signal(peer, generation, signal)
 
 
+def _named(body: bytes) -> tuple[str, int]:
+    """The id a draft's frame begins with, and where the rest begins."""
+    width = body[0]
+    if len(body) < 1 + width:
+        raise ValueError("an id does not fit")
+    return _id(body[1 : 1 + width]), 1 + width
+
+
+def _switch(value: int) -> bool:
+    if value > 1:
+        raise ValueError("neither yes nor no")
+    return value == 1
+
+
+def _parse_heat(body: bytes) -> Heat:
+    view, columns, rows = _HEAT.unpack_from(body)
+    if not 0 < columns * rows <= MAX_HEAT_TILES:
+        raise ValueError("too many tiles")
+    _whole(body, _HEAT.size + columns * rows)
+    return Heat(view, columns, rows, body[_HEAT.size :])
+
+
+def _parse_open(body: bytes) -> OpenDraft:
+    draft, at = _named(body)
+    (epoch,) = _OPEN.unpack_from(body, at)
+    return OpenDraft(draft, epoch, body[at + _OPEN.size :])
+
+
+def _parse_edit(body: bytes) -> EditDraft:
+    draft, at = _named(body)
+    epoch, mark, more = _EDIT.unpack_from(body, at)
+    return EditDraft(draft, epoch, mark, _switch(more), body[at + _EDIT.size :])
+
+
+def _parse_aware(body: bytes) -> AwareDraft:
+    draft, at = _named(body)
+    return AwareDraft(draft, body[at:])
+
+
+def _parse_close(body: bytes) -> CloseDraft:
+    draft, at = _named(body)
+    _whole(body, at)
+    return CloseDraft(draft)
+
+
+def _parse_state(body: bytes) -> DraftState:
+    draft, at = _named(body)
+    epoch, sequence, more, width = _STATE.unpack_from(body, at)
+    at += _STATE.size
+    if len(body) < at + width:
+        raise ValueError("a state vector does not fit")
+    return DraftState(draft, epoch, sequence, _switch(more), body[at : at + width], body[at + width :])
+
+
+def _parse_update(body: bytes) -> DraftUpdate:
+    draft, at = _named(body)
+    epoch, sequence, more = _UPDATE.unpack_from(body, at)
+    return DraftUpdate(draft, epoch, sequence, _switch(more), body[at + _UPDATE.size :])
+
+
+def _parse_their_aware(body: bytes) -> DraftAware:
+    draft, at = _named(body)
+    if len(body) < at + 2:
+        raise ValueError("a slot has two bytes")
+    return DraftAware(draft, int.from_bytes(body[at : at + 2], "big"), body[at + 2 :])
+
+
+def _parse_saved(body: bytes) -> DraftSaved:
+    draft, at = _named(body)
+    return DraftSaved(draft, *_SAVED.unpack(body[at:]))
+
+
 def _parse_ping(body: bytes) -> Ping:
     if len(body) != 8:
         raise ValueError("a ping carries eight bytes")
@@ -249,6 +342,12 @@ _CLIENT: dict[int, tuple[Callable[[bytes], ClientFrame], int]] = {
     Kind.PSET: (_set_presence.decode, 256),
     Kind.MSG: (_say.decode, 20 * 1024),
     Kind.FOLLOW_LOG: (_parse_follow, 1 + _FOLLOW.size + MAX_ID_BYTES),
+    Kind.ACT: (_act.decode, 20 * 1024),
+    Kind.CAPTION: (_caption.decode, 4 * 1024),
+    Kind.YSYNC: (_parse_open, MAX_FRAME_BYTES),
+    Kind.YUPD: (_parse_edit, MAX_FRAME_BYTES),
+    Kind.YAWARE: (_parse_aware, 4 * 1024),
+    Kind.YSTOP: (_parse_close, 2 + MAX_ID_BYTES),
     Kind.RTC: (_parse_signal, 32 * 1024),
     Kind.PING: (_parse_ping, 9),
     Kind.PONG: (_parse_pong, 1 + _PONG.size),
@@ -257,6 +356,11 @@ _CLIENT: dict[int, tuple[Callable[[bytes], ClientFrame], int]] = {
 _SERVER: dict[Kind, Callable[[bytes], ServerFrame]] = {
     Kind.VIEWS: _parse_views,
     Kind.TICK: _parse_tick,
+    Kind.HEAT: _parse_heat,
+    Kind.YSYNC: _parse_state,
+    Kind.YUPD: _parse_update,
+    Kind.YAWARE: _parse_their_aware,
+    Kind.YACK: _parse_saved,
     Kind.PACE: lambda body: Pace(*_PACE.unpack(body)),
     Kind.LOG: _parse_log,
     Kind.RTC: _parse_signal,
@@ -269,6 +373,23 @@ _ENCODE: dict[type, Callable[[Any], bytes]] = {
     Hello: lambda frame: told(Kind.HELLO, frame),
     SetPresence: lambda frame: told(Kind.PSET, frame),
     Say: lambda frame: told(Kind.MSG, frame),
+    Act: lambda frame: told(Kind.ACT, frame),
+    SayCaption: lambda frame: told(Kind.CAPTION, frame),
+    OpenDraft: lambda f: bytes((Kind.YSYNC,)) + _short(f.draft) + _OPEN.pack(f.epoch) + f.state,
+    EditDraft: lambda f: bytes((Kind.YUPD,)) + _short(f.draft) + _EDIT.pack(f.epoch, f.mark, f.more) + f.update,
+    AwareDraft: lambda f: bytes((Kind.YAWARE,)) + _short(f.draft) + f.data,
+    CloseDraft: lambda f: bytes((Kind.YSTOP,)) + _short(f.draft),
+    DraftState: lambda f: (
+        bytes((Kind.YSYNC,))
+        + _short(f.draft)
+        + _STATE.pack(f.epoch, f.sequence, f.more, len(f.state))
+        + f.state
+        + f.update
+    ),
+    DraftUpdate: lambda f: bytes((Kind.YUPD,)) + _short(f.draft) + _UPDATE.pack(f.epoch, f.sequence, f.more) + f.update,
+    DraftAware: lambda f: bytes((Kind.YAWARE,)) + _short(f.draft) + f.slot.to_bytes(2, "big") + f.data,
+    DraftSaved: lambda f: bytes((Kind.YACK,)) + _short(f.draft) + _SAVED.pack(f.mark, f.sequence),
+    Heat: lambda f: bytes((Kind.HEAT,)) + _HEAT.pack(f.view, f.columns, f.rows) + f.counts,
     Cursor: lambda f: bytes((Kind.CUR,)) + _CURSOR.pack(f.view, f.x, f.y, f.flags, f.sequence),
     View: lambda frame: bytes((Kind.VIEW, len(frame.names))) + b"".join(map(_short, frame.names)),
     Views: lambda frame: (

@@ -125,12 +125,15 @@ class Record:
 
     async def say(self, grant: Grant, text: str, client_id: str) -> dict[str, Any]:
         """Post a chat message as its author. Saying it again under the same id answers with the first one."""
-        params = {"action": "room_message", "session_id": grant.session, "text": text, "client_id": client_id}
+        return await self.act(grant, {"action": "room_message", "text": text, "client_id": client_id}, client_id)
+
+    async def act(self, grant: Grant, action: Mapping[str, Any], client_id: str) -> dict[str, Any]:
+        """Do one of the room's actions as this member. Doing it again under the same id answers with the first one."""
         answer = await self._ask(
             "POST",
             "/api/actions",
-            {"tool": "distributed_collaboration", "params": params},
-            headers={ACT_AS: grant.member.claim, "Idempotency-Key": f"say-{grant.session}-{client_id}"},
+            {"tool": "distributed_collaboration", "params": {**action, "session_id": grant.session}},
+            headers={ACT_AS: grant.member.claim, "Idempotency-Key": f"room-{grant.session}-{client_id}"},
         )
         return _understood(answer, _Said).result
 

@@ -22,6 +22,7 @@ from hub.live.rules import (
 )
 from hub.live.signaling import Signaling, passed_on
 
+MAX_SCREENS = 4
 FAVOURED_ROLES = {"teacher", "mentor", "owner", "admin"}
 
 
@@ -189,12 +190,11 @@ class Room:
             changes["state"] = wish.state
             # A hidden tab is sent nothing that moves; when it is seen again it gets the places of the moment.
             member.passive = wish.state == "away"
-        if isinstance(wish.hand, bool):
-            entry = self.relay.presence.get(member.slot)
-            raised_at = entry.hand if entry is not None else None
-            changes["hand"] = (raised_at or self.turns.wall_ms()) if wish.hand else None
-        if isinstance(wish.mic, bool):
-            changes["mic"] = wish.mic
+        if isinstance(wish.screens, int) and not 0 <= wish.screens <= MAX_SCREENS:
+            return self.complain(member, "invalid_input", f"at most {MAX_SCREENS} screens are shared at once")
+        for name in ("mic", "camera", "screens", "follow"):
+            if (said := getattr(wish, name)) is not msgspec.UNSET:
+                changes[name] = said
         self._change(member, **changes)
         self.relay.tick_wanted()
 

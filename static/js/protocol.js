@@ -10,10 +10,12 @@ export const GONE = 0x01; // cursor flag: take it off the screen
 
 export const KIND = Object.freeze({
   HELLO: 0x01, WELCOME: 0x02, VIEW: 0x03, VIEWS: 0x04,
-  CUR: 0x10, TICK: 0x11, PACE: 0x13,
+  CUR: 0x10, TICK: 0x11, HEAT: 0x12, PACE: 0x13, LAG: 0x14,
   PSNAP: 0x20, PDELTA: 0x21, PSET: 0x22,
-  MSG: 0x30, ACK: 0x31, REPLAY: 0x34, GAP: 0x35, LOG: 0x36, FOLLOW_LOG: 0x37, EVENT: 0x38,
-  RTC: 0x50, PING: 0x70, PONG: 0x71, ERR: 0x7e, GOAWAY: 0x7f,
+  MSG: 0x30, ACK: 0x31, REPLAY: 0x34, GAP: 0x35, LOG: 0x36, FOLLOW_LOG: 0x37, EVENT: 0x38, ACT: 0x39,
+  YSYNC: 0x40, YUPD: 0x41, YAWARE: 0x42, YACK: 0x43, YSTOP: 0x44,
+  RTC: 0x50, ICE: 0x51, STATE: 0x60, CAPTION: 0x64,
+  PING: 0x70, PONG: 0x71, ERR: 0x7e, GOAWAY: 0x7f,
 });
 
 export const CLOSE = Object.freeze({
@@ -58,8 +60,15 @@ export function decode(data) {
 
 const CLIENT = {
   HELLO: ({ proto = VERSION, build, resume, caps }) => jsonFrame(KIND.HELLO, { proto, build, resume, caps }),
-  PSET: ({ state, hand, mic }) => jsonFrame(KIND.PSET, { state, hand, mic }),
-  MSG: ({ client_id, text }) => jsonFrame(KIND.MSG, { client_id, text }),
+  PSET: ({ state, mic, camera, screens, follow }) => jsonFrame(KIND.PSET, { state, mic, camera, screens, follow }),
+  MSG: ({ client_id, text, to, about }) => jsonFrame(KIND.MSG, { client_id, text, to: to || undefined, about: about || undefined }),
+  ACT: ({ client_id, action }) => jsonFrame(KIND.ACT, { client_id, action }),
+  CAPTION: ({ text, final, lang }) => jsonFrame(KIND.CAPTION, { text, final: final || undefined, lang: lang || undefined }),
+  YSYNC: ({ draft, epoch = 0, state }) => join([named(KIND.YSYNC, draft), u32(epoch), state]),
+  YUPD: ({ draft, epoch, mark, more = false, update }) =>
+    join([named(KIND.YUPD, draft), u32(epoch), u32(mark), Uint8Array.of(more ? 1 : 0), update]),
+  YAWARE: ({ draft, data }) => join([named(KIND.YAWARE, draft), data]),
+  YSTOP: ({ draft }) => named(KIND.YSTOP, draft),
   VIEW({ names }) {
     const parts = names.slice(0, MAX_VIEWS).map((name) => utf8.encode(name));
     return join([Uint8Array.of(KIND.VIEW, parts.length), ...parts.flatMap((p) => [Uint8Array.of(p.length), p])]);
@@ -124,6 +133,36 @@ const SERVER = {
     }
     return { kind, tick: view.getUint16(1), cursors };
   },
+  HEAT(bytes, view, kind) {
+    const [seen, columns, rows] = [view.getUint8(1), view.getUint8(2), view.getUint8(3)];
+    if (columns * rows === 0 || columns * rows > 252) throw new RangeError("too many tiles");
+    whole(bytes, 4 + columns * rows);
+    return { kind, view: seen, columns, rows, data: bytes.subarray(4) };
+  },
+  YSYNC(bytes, view, kind) {
+    const { id, at } = idOf(bytes, view);
+    const width = view.getUint16(at + 13);
+    return {
+      kind, draft: id, epoch: view.getUint32(at), sequence: number(view, at + 4), more: flag(view.getUint8(at + 12)),
+      state: part(bytes, at + 15, width), update: bytes.subarray(at + 15 + width),
+    };
+  },
+  YUPD(bytes, view, kind) {
+    const { id, at } = idOf(bytes, view);
+    return {
+      kind, draft: id, epoch: view.getUint32(at), sequence: number(view, at + 4), more: flag(view.getUint8(at + 12)),
+      update: bytes.subarray(at + 13),
+    };
+  },
+  YAWARE(bytes, view, kind) {
+    const { id, at } = idOf(bytes, view);
+    return { kind, draft: id, slot: view.getUint16(at), data: bytes.subarray(at + 2) };
+  },
+  YACK(bytes, view, kind) {
+    const { id, at } = idOf(bytes, view);
+    whole(bytes, at + 12);
+    return { kind, draft: id, mark: view.getUint32(at), sequence: number(view, at + 4) };
+  },
   PACE(bytes, view, kind) {
     whole(bytes, 3);
     return { kind, send_ms: view.getUint16(1) };
@@ -164,6 +203,24 @@ function parse(bytes) {
 
 function jsonFrame(kind, body) {
   return join([Uint8Array.of(kind), utf8.encode(JSON.stringify(body))]);
+}
+
+/** The head of a draft's frame: its kind and the draft's id. */
+function named(kind, id) {
+  const bytes = utf8.encode(id);
+  return join([Uint8Array.of(kind, bytes.length), bytes]);
+}
+
+function idOf(bytes, view) {
+  const width = view.getUint8(1);
+  if (width === 0 || width > 64) throw new RangeError("not an id");
+  return { id: text.decode(part(bytes, 2, width)), at: 2 + width };
+}
+
+function u32(value) {
+  const out = new DataView(new ArrayBuffer(4));
+  out.setUint32(0, value);
+  return new Uint8Array(out.buffer);
 }
 
 function join(parts) {

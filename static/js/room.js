@@ -118,7 +118,7 @@ export class Room extends EventTarget {
     });
   }
 
-  /** Tell the others about oneself: {state: "active" | "idle" | "away", hand, mic}. */
+  /** Tell the others about oneself: {state: "active" | "idle" | "away", mic, camera, screens, follow}. */
   tell(presence) {
     Object.assign(this.#presence, presence);
     this.#send({ kind: "PSET", ...presence });

@@ -48,6 +48,16 @@ def frame_of(value: dict[str, Any], *, client: bool) -> Any:
             return frames.SetPresence(**body)
         case Kind.MSG if client:
             return frames.Say(**body)
+        case Kind.ACT:
+            return frames.Act(**body)
+        case Kind.CAPTION if client:
+            return frames.SayCaption(**body)
+        case Kind.YSYNC | Kind.YUPD | Kind.YAWARE | Kind.YACK | Kind.YSTOP:
+            return DRAFTS[kind, client](
+                **{name.removesuffix("_hex"): _bytes_if_hex(name, item) for name, item in body.items()}
+            )
+        case Kind.HEAT:
+            return frames.Heat(counts=bytes.fromhex(body.pop("data_hex")), **body)
         case Kind.FOLLOW_LOG:
             return frames.FollowLog(**body)
         case Kind.LOG:
@@ -61,6 +71,22 @@ def frame_of(value: dict[str, Any], *, client: bool) -> Any:
             return frames.Pong(bytes.fromhex(body["mark_hex"]), body["now_ms"])
         case _:
             return frames.Told(kind, body)
+
+
+def _bytes_if_hex(name: str, item: Any) -> Any:
+    return bytes.fromhex(item) if name.endswith("_hex") else item
+
+
+DRAFTS: dict[tuple[Kind, bool], Any] = {
+    (Kind.YSYNC, True): frames.OpenDraft,
+    (Kind.YUPD, True): frames.EditDraft,
+    (Kind.YAWARE, True): frames.AwareDraft,
+    (Kind.YSTOP, True): frames.CloseDraft,
+    (Kind.YSYNC, False): frames.DraftState,
+    (Kind.YUPD, False): frames.DraftUpdate,
+    (Kind.YAWARE, False): frames.DraftAware,
+    (Kind.YACK, False): frames.DraftSaved,
+}
 
 
 @pytest.mark.parametrize("vector", VECTORS["client"], ids=lambda v: v["name"])
@@ -114,7 +140,7 @@ def test_any_body_behind_a_known_kind_is_a_frame_or_a_protocol_error(kind: Kind,
 
 
 @given(
-    st.sampled_from([Kind.HELLO, Kind.PSET, Kind.MSG]),
+    st.sampled_from([Kind.HELLO, Kind.PSET, Kind.MSG, Kind.ACT, Kind.CAPTION]),
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
@@ -127,6 +153,7 @@ def test_any_json_is_a_frame_or_a_protocol_error(kind: Kind, value: Any) -> None
         assert isinstance(protocol.parse_client(data), frames.Frame)
 
 
+IDS = st.from_regex(r"[a-z_0-9]{1,64}", fullmatch=True)
 CLIENT_FRAMES = st.one_of(
     st.builds(
         frames.Cursor,
@@ -136,10 +163,17 @@ CLIENT_FRAMES = st.one_of(
     st.builds(frames.View, st.lists(st.text(min_size=1, max_size=16), max_size=8).map(tuple)),
     st.builds(frames.Say, client_id=st.text(max_size=20), text=st.text(max_size=200)),
     st.builds(
-        frames.FollowLog, job=st.from_regex(r"[a-z_0-9]{1,64}", fullmatch=True), offset=st.integers(0, 2**53 - 1),
+        frames.FollowLog, job=IDS, offset=st.integers(0, 2**53 - 1),
         on=st.booleans(),
     ),
     st.builds(frames.Ping, st.binary(min_size=8, max_size=8)),
+    st.builds(frames.OpenDraft, draft=IDS, epoch=st.integers(0, 2**32 - 1), state=st.binary(max_size=40)),
+    st.builds(
+        frames.EditDraft, draft=IDS, epoch=st.integers(0, 2**32 - 1), mark=st.integers(0, 2**32 - 1),
+        more=st.booleans(), update=st.binary(max_size=80),
+    ),
+    st.builds(frames.AwareDraft, draft=IDS, data=st.binary(max_size=40)),
+    st.builds(frames.CloseDraft, draft=IDS),
 )  # fmt: skip
 
 

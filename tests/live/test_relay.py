@@ -219,13 +219,13 @@ def test_a_drained_member_gets_what_lasts_in_order_then_the_places_of_the_moment
         room.hear(ana, Cursor(0, number, 0, 0, number))
         room.relay.tell(Kind.MSG, {"sequence": number}, "messages", number)
         turns.advance(0.05)
-    room.hear(ana, frames.SetPresence(hand=True))
+    room.hear(ana, frames.SetPresence(mic=True))
     turns.advance(0.5)
     slow.writes[:] = slow.writes[:1]
     slow.flow()
     turns.advance(0.1)
     assert [message["sequence"] for message in slow.told(Kind.MSG)] == [1, 2, 3, 4, 5]
-    assert slow.told(Kind.PDELTA)[-1]["set"][0]["hand"] is not None
+    assert slow.told(Kind.PDELTA)[-1]["set"][0]["mic"]
     assert ticks(slow)[-1].cursors == ((0, 0, 5, 0, 0),)
 
 
@@ -355,18 +355,6 @@ def test_silence_takes_presence_after_eight_seconds_and_the_connection_after_eig
 
 
 # What members may say
-
-
-def test_hands_are_in_the_order_they_were_raised(room: Room, turns: FakeTurns) -> None:
-    ana, _ = enter(room, turns, "ana")
-    ben, sink = enter(room, turns, "ben")
-    room.hear(ben, frames.SetPresence(hand=True))
-    turns.advance(1.0)
-    room.hear(ana, frames.SetPresence(hand=True))
-    room.hear(ben, frames.SetPresence(hand=True))
-    turns.advance(1.0)
-    raised = {m["slot"]: m["hand"] for delta in sink.told(Kind.PDELTA) for m in delta["set"] if m.get("hand")}
-    assert raised[ben.slot] < raised[ana.slot], "raising it again keeps one's place"
 
 
 def test_cursors_in_excess_vanish_without_punishment(room: Room, turns: FakeTurns) -> None:

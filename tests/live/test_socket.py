@@ -142,8 +142,8 @@ def test_chat_is_kept_acknowledged_and_told_once_in_order(live: Hub, run: Run) -
             assert heard[0]["author"]["name"] == "Ana"
             assert live.web.posted[0] == ("sign_in:ana", f"say-{live.web.session}-c0"), "in her name, under her own id"
             await asyncio.sleep(0.4)
-            await ben.say(SetPresence(hand=True))
-            await ben.until(lambda f: getattr(f, "kind", None) is Kind.PDELTA and f.body["set"][0].get("hand"))
+            await ben.say(SetPresence(mic=True))
+            await ben.until(lambda f: getattr(f, "kind", None) is Kind.PDELTA and f.body["set"][0].get("mic"))
             assert sum(getattr(frame, "kind", None) is Kind.MSG for frame in ben.seen) == 5, (
                 "the ledger told nothing twice"
             )

@@ -11,10 +11,11 @@ const hex = (data) => Array.from(data, (byte) => byte.toString(16).padStart(2, "
 const faults = [];
 let checked = 0;
 
-const inbound = ({ mark_hex, ...frame }) => (mark_hex === undefined ? frame : { ...frame, mark: bytes(mark_hex) });
-const outbound = ({ mark, data, ...frame }) => ({
-  ...frame, ...(mark && { mark_hex: hex(mark) }), ...(data && { data_hex: hex(data) }),
-});
+// Bytes stand in the vectors as `NAME_hex`.
+const inbound = (frame) => Object.fromEntries(Object.entries(frame).map(([name, value]) =>
+  name.endsWith("_hex") ? [name.slice(0, -4), bytes(value)] : [name, value]));
+const outbound = (frame) => frame && Object.fromEntries(Object.entries(frame).map(([name, value]) =>
+  value instanceof Uint8Array ? [`${name}_hex`, hex(value)] : [name, value]));
 
 for (const { name, frame, hex: expected } of vectors.client) {
   checked++;

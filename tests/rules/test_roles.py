@@ -32,6 +32,11 @@ BY_SESSION_ROLE: dict[str, str] = {
     "artifact:read": "owner admin read_write read teacher mentor student guest",
     "room:join": "owner admin read_write read teacher mentor student guest",
     "room:speak": "owner admin read_write teacher mentor student",
+    "room:voice": "owner admin read_write teacher mentor student",
+    "room:present": "owner admin read_write teacher mentor student",
+    "room:caption": "owner admin read_write teacher mentor student",
+    "room:moderate": "owner admin teacher mentor",
+    "draft:write": "owner admin read_write teacher mentor student",
     "job:submit": "owner admin read_write teacher student",
     "job:cancel": "owner admin read_write teacher student",
     "entry:write": "owner admin read_write teacher student",
@@ -78,7 +83,8 @@ BY_HUB_ROLE: dict[str, str] = {
     "sign_in:end": "operator member guest",
 }
 READS = {"session:read", "people:read", "job:read", "entry:read", "artifact:read", "room:join"}
-WITHOUT_IDENTITY = {"entry:write", "artifact:write", "room:speak", *READS}  # what a guest by link may at most do
+IN_ROOMS = {"room:speak", "room:voice", "room:present", "room:caption", "draft:write"}
+WITHOUT_IDENTITY = {"entry:write", "artifact:write", *IN_ROOMS, *READS}  # what a guest by link may at most do
 
 SESSION_ROLES: list[SessionRole | None] = [*SESSION_PERMISSIONS, None]
 HUB_ROLES: list[HubRole] = ["operator", "member", "guest", "service"]
