@@ -140,7 +140,7 @@ def test_chat_is_kept_acknowledged_and_told_once_in_order(live: Hub, run: Run) -
             heard = [await ben.told(Kind.MSG) for _ in range(5)]
             assert [message["text"] for message in heard] == [f"line {n}" for n in range(5)]
             assert heard[0]["author"]["name"] == "Ana"
-            assert live.web.posted[0] == ("sign_in:ana", f"say-{live.web.session}-c0"), "in her name, under her own id"
+            assert live.web.posted[0] == ("sign_in:ana", f"room-{live.web.session}-c0"), "in her name, under her own id"
             await asyncio.sleep(0.4)
             await ben.say(SetPresence(mic=True))
             await ben.until(lambda f: getattr(f, "kind", None) is Kind.PDELTA and f.body["set"][0].get("mic"))
