@@ -100,7 +100,7 @@ class Transcript:
         link = re.search(r"http\S+/signin/\S+", self.shell("link"))
         assert link is not None
         self.page.goto(link.group())
-        self.page.get_by_role("button").first.click()
+        self.page.locator("main form button").first.click()
         self.browse("/")
         self.browse(f"/s/{SESSION}")
         self.browse("/entries/" + self.lab.view(f"/api/sessions/{SESSION}/entries")["entries"][0]["id"])
