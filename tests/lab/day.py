@@ -162,8 +162,8 @@ def with_kills(folder: Path, kills: int, seed: int) -> dict[str, Any]:
             time.sleep(chance.uniform(0.5, 1.5))
         killer.join()
         ended_at = time.monotonic()
-        found = afterwards(lab, day)
-        found["cards_right_after_s"] = round(cards_right(lab, day, ended_at), 1)
+        right_after = cards_right(lab, day, ended_at)
+        found = afterwards(lab, day) | {"cards_right_after_s": round(right_after, 1)}
         lab.hub("verify")
     found |= {"kills": dict(killer.killed), "refused": dict(day.diary.refused), "orphans": len(lab.hub.processes())}
     return found
