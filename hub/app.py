@@ -22,6 +22,7 @@ from hub.jobs import agent, starting
 from hub.jobs.house_port import HousePort
 from hub.ledger.keys import CheckpointKey
 from hub.people import embedded
+from hub.rooms.drafts.shelf import Shelf
 from hub.setup import following, stored
 
 # Importing these registers actions, guards, names and steps; nothing else happens.
@@ -47,6 +48,7 @@ FEATURES = (
     "hub.exports.actions",
     "hub.orchestrator.actions",
     "hub.rooms.actions",
+    "hub.rooms.drafts.actions",
     "hub.setup.actions",
     "hub.chats.actions",
 )
@@ -76,6 +78,7 @@ def build(
     house.settings = stored.overlaid(house)
     house.provide(CheckpointKey, CheckpointKey.load(data / "keys" / "ledger"))
     house.provide(BlobStore, DiskBlobs(data / "blobs", house.keys))  # type: ignore[type-abstract]
+    house.provide(Shelf, Shelf())
     return house
 
 

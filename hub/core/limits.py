@@ -100,6 +100,12 @@ MESSAGE_CHARACTERS = 4000
 TICKET_SECONDS = 30
 FRAME_BYTES = 64 * KIB
 
+# Drafts
+DRAFT_BYTES = 4 * MIB  # of a draft's state, its history included
+DRAFT_EDITS_BODY_BYTES = 16 * MIB  # of one batch of edits that the live process hands on
+DRAFTS_PER_SESSION = 1000
+DRAFT_VERSIONS = 1000
+
 # Chats
 CHAT_TOKEN_CHARACTERS = 400
 CHAT_SEEN_SECONDS = 3600

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from msgspec import Meta
 
 from hub.core import limits
+from hub.core.access import GUARDS
 from hub.core.actions import Action, handles
 from hub.core.clock import iso
 from hub.core.context import Context
@@ -32,13 +33,17 @@ Number = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 
 class EntryDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What somebody wants to write down; artifacts are paths in the session at their newest version."""
+    """What somebody wants to write down; artifacts are paths in the session at their newest version.
+
+    `draft_version` is the version of a shared draft that the text came from.
+    """
 
     title: str
     content: str
     tools_used: tuple[str, ...] = ()
     artifacts: tuple[str, ...] = ()
     conclusions: str = ""
+    draft_version: Ref | None = None
 
 
 class WriteEntry(Action, frozen=True, tag="lab_notebook"):
@@ -82,8 +87,9 @@ def write_entry(act: WriteEntry, ctx: Context) -> views.EntryWritten:
     entry, session, previous = _begin(act, ctx)
     if act.signature is not None:
         ctx.access.find("session", session, "entry:sign")
+    origin = _origin(ctx, session, act.entry.draft_version)
     cited = citations.cite(ctx, session, act.entry.artifacts)
-    version = _add_version(ctx, entry, session, previous, text, cited)
+    version = _add_version(ctx, entry, session, previous, text, cited, origin)
     signature = None
     if act.signature is not None:
         signature = signing.sign(ctx, version, act.signature, "author", "$.params.signature")
@@ -138,6 +144,17 @@ def _begin(act: WriteEntry, ctx: Context) -> tuple[str, str, Any | None]:
     return entry, row.session, newest
 
 
+def _origin(ctx: Context, session: str, ref: str | None) -> str | None:
+    """The version of a draft of this session that an entry says it came from."""
+    if ref is None:
+        return None
+    version = ctx.access.find("draft_version", ref, "room:join")
+    guarded = GUARDS["draft_version"](ctx.conn, version)
+    if guarded is None or guarded.session_id != session:
+        raise InvalidInput("the draft belongs to another session", path="$.params.entry.draft_version")
+    return version
+
+
 def _number(ctx: Context, session: str) -> str:
     """A new entry with the session's next number, which is taken under a lock and never given again."""
     ctx.tx.insert_new(notebooks, session=session, next_number=1)
@@ -163,6 +180,7 @@ def _add_version(
     previous: Any | None,
     text: EntryText,
     cited: tuple[citations.Cited, ...],
+    origin: str | None,
 ) -> SignedVersion:
     before = None if previous is None else previous.body_digest
     number = 1 if previous is None else previous.version + 1
@@ -182,6 +200,7 @@ def _add_version(
         body=body,
         body_digest=digest,
         previous_digest=before,
+        draft_version=origin,
     )
     for place, each in enumerate(cited):
         ctx.tx.insert(
@@ -195,7 +214,9 @@ def _add_version(
         )
     citations.pin(ctx, session, entry, cited)
     ctx.execute(_NEWEST_IS, {"of": entry, "newest": number, "at": ctx.now})
-    ctx.about("entry", entry, session, version=number, body=digest, attachments=[a.digest for a in attachments])
+    facts: dict[str, Any] = {} if origin is None else {"draft_version": origin}
+    attached = [each.digest for each in attachments]
+    ctx.about("entry", entry, session, version=number, body=digest, attachments=attached, **facts)
     return SignedVersion(
         entry=entry, session=session, version=number, body=body, body_digest=digest, attachments=attachments
     )

@@ -43,6 +43,7 @@ entry_versions = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("body_digest", sa.String(64), nullable=False),
     sa.Column("previous_digest", sa.String(64)),
+    sa.Column("draft_version", sa.String(40)),  # the version of a shared draft that the text came from
 )
 
 entry_attachments = sa.Table(

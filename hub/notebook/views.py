@@ -86,6 +86,7 @@ class EntryView(msgspec.Struct, frozen=True, kw_only=True):
     at: str
     digest: str
     previous_digest: str | None
+    draft_version: str | None  # of the shared draft that the text came from
     attachments: list[AttachmentView]
     versions: list[VersionRow]
     signatures: list[SignatureView]
@@ -164,6 +165,7 @@ def entry(scope: Scope, ref: str, version: int | None = None) -> EntryView:
         at=iso(shown.at),
         digest=shown.body_digest,
         previous_digest=shown.previous_digest,
+        draft_version=shown.draft_version,
         attachments=attachments,
         versions=history,
         signatures=signatures_of(scope, row, number),

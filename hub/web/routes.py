@@ -28,6 +28,7 @@ from hub.orchestrator import views as experiments
 from hub.people import chat_identities, passkeys, sign_ins, verified_email
 from hub.people import views as people
 from hub.rooms import views as rooms
+from hub.rooms.drafts import views as drafts
 from hub.sessions import explaining, invitations, reach
 from hub.sessions import views as sessions
 from hub.setup import views as setup_views
@@ -185,6 +186,13 @@ VIEWS: list[View] = [
         "after",
         "before",
         "limit",
+    ),
+    *_of_session(lambda s, ref, q: drafts.session_drafts(s, ref), "/drafts", "The session's shared drafts"),
+    View("/api/drafts/{id}", lambda s, q: drafts.draft(s, q["id"]), "One shared draft and its text"),
+    View(
+        "/api/drafts/{id}/versions/{number}",
+        lambda s, q: drafts.version(s, q["id"], number(q, "number", 0)),
+        "One version of a draft and its text",
     ),
     *_of_session(lambda s, ref, q: reach.who(s, "session", ref), "/who", "Who can see the session"),
     *_of_session(lambda s, ref, q: artifacts.backup_policy(s, ref), "/backup-policy", "The session's backup policy"),
