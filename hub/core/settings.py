@@ -103,6 +103,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "auto"
     running_jobs_per_person: Annotated[int, Doc("Local jobs one person may have running at once.")] = 2
     running_jobs: Annotated[int, Doc("Local jobs running at once on this machine.")] = 4
+    visible_cursors: Annotated[
+        int, Doc("How many cursors of others a member of a room is shown at once; the rest is told as a density.")
+    ] = 40
     # Which of the above came from outside: what set-up stores does not replace them.
     given: frozenset[str] = frozenset()
 

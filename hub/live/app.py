@@ -33,7 +33,7 @@ def create(settings: Settings, certificate: ServedCertificate | None = None) -> 
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.node = Node(_record(settings), settings.redis)
+        app.state.node = Node(_record(settings), settings.redis, settings.visible_cursors)
         async with app.state.node.running(), _fresh(certificate):
             yield
 

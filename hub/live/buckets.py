@@ -56,16 +56,19 @@ ALLOWANCE: dict[Kind, tuple[float, float]] = {
 
 STRIKES = 3
 STRIKE_SECONDS = 10.0
+# Who is a little too eager is above the rate by a few frames; what sends hundreds within a second is no client.
+FLOOD_FRAMES = 500
 
 
 class Allowance:
     """The buckets and strikes of one connection."""
 
-    __slots__ = ("_buckets", "_strikes")
+    __slots__ = ("_buckets", "_excess", "_strikes")
 
     def __init__(self) -> None:
         self._buckets: dict[Kind, Bucket] = {}
         self._strikes: list[float] = []
+        self._excess = 0
 
     def take(self, kind: Kind, now: float) -> int:
         """0 when the frame may pass, else the milliseconds to wait for the next one of its kind."""
@@ -76,8 +79,10 @@ class Allowance:
         return 0 if bucket.take(now) else max(1, bucket.wait_ms())
 
     def strike(self, now: float) -> bool:
-        """Count one excess; True when it was one too many. Excesses within one second count once."""
+        """Count one excess; True when it was one too many. Excesses within one second count once, up to a flood."""
         self._strikes = [at for at in self._strikes if now - at < STRIKE_SECONDS]
         if not self._strikes or now - self._strikes[-1] >= 1.0:
             self._strikes.append(now)
-        return len(self._strikes) >= STRIKES
+            self._excess = 0
+        self._excess += 1
+        return len(self._strikes) >= STRIKES or self._excess >= FLOOD_FRAMES

@@ -30,11 +30,23 @@ CLOSE_SECONDS = 2.0
 GOAWAY_SPREAD_MS = 2000
 
 
+_WHOLE_BINARY, _MASKED, _LONG = 0x82, 0x80, 126
+
+
+def _unmasked(payload: bytes, mask: bytes) -> bytes:
+    """What a client masked (RFC 6455, 5.3)."""
+    size = len(payload)
+    key = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
+
+
 class RoomProtocol(WebSocketsSansIOProtocol):
     """A WebSocket connection that a room can write to directly. It is a `Sink`."""
 
     last_heard = 0.0
     drained: Callable[[], None] | None = None
+    # Set once a member is in: takes the payload of each short binary frame in the turn in which it arrives.
+    hears: Callable[[bytes], None] | None = None
     _paused = False
     _joined = False
 
@@ -55,7 +67,29 @@ class RoomProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         self.last_heard = self.loop.time()
-        super().data_received(data)
+        if self.hears is None or self.close_sent or not self._at_once(data, self.hears):
+            super().data_received(data)
+
+    def _at_once(self, data: bytes, hears: Callable[[bytes], None]) -> bool:
+        """Hand over what has arrived if it is whole short binary frames and nothing else, as cursors are.
+
+        All else (a control frame, a long one, a piece of one) is the library's to take apart; so is what follows until
+        its parser stands between two frames again. Measured with 9,000 cursors a second: a third of the processor.
+        """
+        if self.conn.reader.buffer or self.frames or not self.queue.empty():
+            return False
+        heard, at, end = [], 0, len(data)
+        while at < end:
+            if end - at < 6 or data[at] != _WHOLE_BINARY or not _MASKED <= data[at + 1] < _MASKED + _LONG:
+                return False
+            size, body = data[at + 1] - _MASKED, at + 6
+            at = body + size
+            if at > end:
+                return False
+            heard.append(_unmasked(data[body:at], data[body - 4 : body]))
+        for payload in heard:
+            hears(payload)
+        return True
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -41,7 +41,8 @@ class Views:
 class Cursors:
     """The latest-value map of a room's cursors."""
 
-    def __init__(self) -> None:
+    def __init__(self, visible: int = VISIBLE_CURSORS) -> None:
+        self.visible = visible
         self.spots: dict[int, Spot] = {}
         self.moved: set[int] = set()
         self.moved_before: frozenset[int] = frozenset()
@@ -79,8 +80,8 @@ class Cursors:
             by_view.setdefault(view, {})[slot] = (x, y)
         self._crowds = {}
         for view, places in by_view.items():
-            if len(places) > VISIBLE_CURSORS:
-                places_seen = neighbourhoods(places, favoured)
+            if len(places) > self.visible:
+                places_seen = neighbourhoods(places, favoured, self.visible)
                 home = {slot: at for at, (homes, _) in enumerate(places_seen) for slot in homes}
                 self._crowds[view] = ([seen for _, seen in places_seen], home)
 
@@ -123,7 +124,11 @@ class Cursors:
         )
 
     def _framed(self, told: list[Spot]) -> bytes:
-        return websocket_frame(encode_tick(self.tick, tuple(told[:MAX_TICK_CURSORS]))) if told else b""
+        """As many TICKs as it takes, each small enough for a datagram."""
+        if len(told) <= MAX_TICK_CURSORS:
+            return websocket_frame(encode_tick(self.tick, told)) if told else b""
+        pieces = [told[at : at + MAX_TICK_CURSORS] for at in range(0, len(told), MAX_TICK_CURSORS)]
+        return b"".join([websocket_frame(encode_tick(self.tick, piece)) for piece in pieces])
 
     def ticked(self) -> None:
         """A tick has gone out."""

@@ -7,7 +7,7 @@ bytes) has a binary body with big-endian numbers; what is rare has a JSON body, 
 Whatever the bytes are, `parse_client` returns a frame or raises `ProtocolError`, nothing else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from struct import Struct as Layout
 from struct import error as LayoutError
 from typing import Any
@@ -145,7 +145,7 @@ def encode(frame: ClientFrame | ServerFrame) -> bytes:
     return _ENCODE[type(frame)](frame)
 
 
-def encode_tick(tick: int, cursors: tuple[tuple[int, int, int, int, int], ...]) -> bytes:
+def encode_tick(tick: int, cursors: Sequence[tuple[int, int, int, int, int]]) -> bytes:
     """A TICK; apart from `encode` because it is built thirty times a second."""
     pack = _SPOT.pack
     return _TICK.pack(Kind.TICK, tick & 0xFFFF, len(cursors)) + b"".join([pack(*cursor) for cursor in cursors])

@@ -13,7 +13,7 @@ from hub.live.frames import Kind, Pace
 from hub.live.member import MAX_HELD, Counters, Member
 from hub.live.presence import Presence
 from hub.live.protocol import encode, told, websocket_frame
-from hub.live.rules import PACES_MS, PRESENCE_SECONDS, tick_delay
+from hub.live.rules import PACES_MS, PRESENCE_SECONDS, VISIBLE_CURSORS, tick_delay
 
 
 class Turns(Protocol):
@@ -37,12 +37,12 @@ class Turns(Protocol):
 class Relay:
     """What a room has to say to its members at the end of this turn."""
 
-    def __init__(self, turns: Turns, counters: Counters) -> None:
+    def __init__(self, turns: Turns, counters: Counters, visible: int = VISIBLE_CURSORS) -> None:
         self.turns = turns
         self.counters = counters
         self.members: dict[int, Member] = {}
         self.presence = Presence()
-        self.cursors = Cursors()
+        self.cursors = Cursors(visible)
         self.pace_ms = PACES_MS[0]
         self.paused = False
         self._durable: list[bytes] = []

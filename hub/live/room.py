@@ -33,11 +33,18 @@ class RoomFullError(Exception):
 class Room:
     """A session's members on this node."""
 
-    def __init__(self, session: str, turns: Turns, node: str = "", counters: Counters | None = None) -> None:
+    def __init__(
+        self,
+        session: str,
+        turns: Turns,
+        node: str = "",
+        counters: Counters | None = None,
+        visible: int = VISIBLE_CURSORS,
+    ) -> None:
         self.session = session
         self.node = node
         self.turns = turns
-        self.relay = Relay(turns, counters or Counters())
+        self.relay = Relay(turns, counters or Counters(), visible)
         self.views = Views()
         self.signaling = Signaling()
         self.head = 0  # the last message delivered here
@@ -120,7 +127,7 @@ class Room:
             "permissions": sorted(grant.member.permissions),
             "features": grant.features,
             "send_ms": self.relay.pace_ms,
-            "visible": VISIBLE_CURSORS,
+            "visible": self.relay.cursors.visible,
             "now_ms": self.turns.wall_ms(),
         }
 
