@@ -44,6 +44,7 @@ class RoomProtocol(WebSocketsSansIOProtocol):
     """A WebSocket connection that a room can write to directly. It is a `Sink`."""
 
     last_heard = 0.0
+    stalled: Callable[[], None] | None = None
     drained: Callable[[], None] | None = None
     # Set once a member is in: takes the payload of each short binary frame in the turn in which it arrives.
     hears: Callable[[bytes], None] | None = None
@@ -94,6 +95,8 @@ class RoomProtocol(WebSocketsSansIOProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._paused = True
+        if self.stalled is not None:
+            self.stalled()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -150,6 +153,7 @@ class MessageSink:
         self._backlog = 0
         self._closing = False
         self.last_heard = now()
+        self.stalled: Callable[[], None] | None = None
         self.drained: Callable[[], None] | None = None
         self._writer = asyncio.create_task(self._write_all())
 
@@ -158,6 +162,8 @@ class MessageSink:
             return False
         self._backlog += len(framed)
         self._queue.put_nowait(lambda: self._send(framed))
+        if self.stalled is not None and self.busy():
+            self.stalled()
         return True
 
     def backlog(self) -> int:

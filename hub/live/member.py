@@ -23,6 +23,8 @@ class Sink(Protocol):
     """Where a member's bytes go. Nothing here waits."""
 
     last_heard: float
+    # Called when a write has left a backlog, and when there is none any more.
+    stalled: Callable[[], None] | None
     drained: Callable[[], None] | None
 
     def write(self, framed: bytes) -> bool:
@@ -34,7 +36,7 @@ class Sink(Protocol):
         ...
 
     def busy(self) -> bool:
-        """Whether a write now would only lengthen the backlog. `drained` is called when that is over."""
+        """Whether a write now would only lengthen the backlog."""
         ...
 
     def close(self, code: int, reason: str) -> None: ...
@@ -80,6 +82,12 @@ class Counters(msgspec.Struct):
 class Member:
     """A slot of a room and the connection that fills it."""
 
+    __slots__ = (
+        "_busy_since", "_counters", "_own", "_pending", "_pending_bytes", "_pending_signals", "allowance", "audience",
+        "closed", "cursors_behind", "grant", "held", "incarnation", "passive", "presence_version", "sink", "slot",
+        "token", "views",
+    )  # fmt: skip
+
     def __init__(self, slot: int, incarnation: int, grant: Grant, sink: Sink, token: str, counters: Counters) -> None:
         self.slot = slot
         self.incarnation = incarnation
@@ -115,6 +123,16 @@ class Member:
         busy_seconds = None if self._busy_since is None else now - self._busy_since
         return lane(self.sink.backlog() + self._pending_bytes, busy_seconds, self._pending_signals)
 
+    def stall(self, now: float) -> None:
+        """The socket has not taken all of what was written."""
+        if self._busy_since is None:
+            self._busy_since = now
+
+    @property
+    def plain(self) -> bool:
+        """Whether this member is owed just what everyone is, and takes it."""
+        return self._busy_since is None and self.held is None and not self._own
+
     @property
     def clear(self) -> bool:
         return self._busy_since is None
@@ -130,7 +148,7 @@ class Member:
             own, self._own = self._own, []
             data = b"".join((*own, shared, tick)) if own or (shared and tick) else shared or tick
             if data:
-                self._write(data, now)
+                self._write(data)
             return
         kept = b"".join((*self._own, durable)) if self._own else durable
         self._own = []
@@ -153,13 +171,13 @@ class Member:
             self._counters.cut += 1
             self.close(Closing.SLOW, "too far behind; come back and resume")
 
-    def drain(self, now: float) -> None:
+    def drain(self) -> None:
         """The socket takes bytes again: give it what was kept."""
         self._busy_since = None
         self._pending_signals = 0
         if self._pending and not self.closed:
             kept, self._pending, self._pending_bytes = b"".join(self._pending), [], 0
-            self._write(kept, now)
+            self._write(kept)
 
     def close(self, code: int, reason: str) -> None:
         if not self.closed:
@@ -167,13 +185,11 @@ class Member:
             self._own, self._pending = [], []
             self.sink.close(code, reason)
 
-    def _write(self, data: bytes, now: float) -> None:
+    def _write(self, data: bytes) -> None:
         if self.closed:
             return
         self._counters.writes += 1
         self.sink.write(data)
-        if self.sink.busy():
-            self._busy_since = now
 
     def may(self, permission: str) -> bool:
         return permission in self.grant.member.permissions

@@ -67,7 +67,10 @@ class Room:
         self.members[slot] = member
         member.audience = self.relay.cursors.audience(slot, ())
         self._appear(member)
+        sink.stalled = lambda: member.stall(self.turns.now())
         sink.drained = lambda: self.relay.drained(member)
+        if sink.busy():
+            sink.stalled()
         member.owe(websocket_frame(told(Kind.WELCOME, self._welcome(member))))
         if self.views.numbers:
             member.owe(self._view_numbers())
@@ -79,7 +82,7 @@ class Room:
     def leave(self, member: Member) -> None:
         """The connection is gone. Its slot is nobody's for a minute, so that nothing late finds a stranger in it."""
         member.closed = True
-        member.sink.drained = None
+        member.sink.stalled = member.sink.drained = None
         if self.members.get(member.slot) is not member:
             return
         del self.members[member.slot]

@@ -55,6 +55,7 @@ class FakeSink:
     def __init__(self, turns: FakeTurns) -> None:
         self._turns = turns
         self.last_heard = turns.now()
+        self.stalled: Callable[[], None] | None = None
         self.drained: Callable[[], None] | None = None
         self.writes: list[bytes] = []
         self.closed: tuple[int, str] | None = None
@@ -65,6 +66,8 @@ class FakeSink:
         self.writes.append(framed)
         if self._stalled:
             self._owed += len(framed)
+            if self.stalled is not None:
+                self.stalled()
         return True
 
     def backlog(self) -> int:

@@ -36,7 +36,12 @@ int main(int count, char **words) {
                 continue;
             }
             int got = recv(fd, in, sizeof in, MSG_DONTWAIT);
-            if (got <= 0) { close(fd); continue; }
+            if (got <= 0) {
+                for (int k = 0; k < total; k++) if (members[k] == fd) members[k--] = members[--total];
+                ready[fd] = 0;
+                close(fd);
+                continue;
+            }
             if (!ready[fd]) {
                 const char *yes = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
                 send(fd, yes, strlen(yes), MSG_NOSIGNAL);
