@@ -19,6 +19,7 @@ from hub.live.connection import RoomProtocol
 from hub.live.endpoint import socket
 from hub.live.frames import MAX_FRAME_BYTES
 from hub.live.front import Front
+from hub.live.measures import metrics
 from hub.live.node import Node
 from hub.live.record import Record
 from hub.live.rules import CONNECTION_SILENCE_SECONDS, PING_SECONDS
@@ -33,12 +34,14 @@ def create(settings: Settings, certificate: ServedCertificate | None = None) -> 
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.state.token = _token(settings)
         app.state.node = Node(_record(settings), settings.redis, settings.visible_cursors)
         async with app.state.node.running(), _fresh(certificate):
             yield
 
     routes: list[BaseRoute] = [
         WebSocketRoute("/ws", socket),
+        Route("/live/metrics", metrics),
         # Byte for byte: the platform signed them.
         Mount("/slack", app=Front(settings.bot_socket, NO_BOT)),
         # With web elsewhere a proxy in front tells the two apart, and no front door is needed here.

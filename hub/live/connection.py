@@ -92,6 +92,12 @@ class RoomProtocol(WebSocketsSansIOProtocol):
             hears(payload)
         return True
 
+    async def send(self, event: Any) -> None:
+        await super().send(event)
+        if event["type"] == "websocket.http.response.body" and self.close_sent:
+            # The server takes a refusal for a handshake that was left undone, and would log an error for each.
+            self.handshake_complete = True
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._paused = True

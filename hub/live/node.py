@@ -19,14 +19,15 @@ from hub.live.buckets import Bucket
 from hub.live.carrier import Carrier
 from hub.live.chat import Chat, Spawn
 from hub.live.closing import Closing
+from hub.live.drafts import Drafts
 from hub.live.follower import Follower
-from hub.live.frames import Act, ClientFrame, FollowLog, Hello, Kind, Say
+from hub.live.frames import Act, AwareDraft, ClientFrame, CloseDraft, EditDraft, FollowLog, Hello, Kind, OpenDraft, Say
 from hub.live.logs import Logs
 from hub.live.member import Counters, Grant, Member, Sink
 from hub.live.protocol import ProtocolError
 from hub.live.record import Event, OutOfReachError, Record, Refusal
 from hub.live.room import Room
-from hub.live.rules import changes_rights, concerns_one_session, pace_ms
+from hub.live.rules import VISIBLE_CURSORS, changes_rights, concerns_one_session, pace_ms
 
 log = structlog.get_logger()
 EVENTS = "events"
@@ -64,6 +65,7 @@ class Place:
         self.chat = Chat(room, record, spawn)
         self.logs = Logs(room, record, spawn)
         self.acts = Acts(room, record, spawn)
+        self.drafts = Drafts(room, record, spawn)
 
     def hear(self, member: Member, frame: ClientFrame) -> None:
         """Hand a member's frame to the part of the room it is for."""
@@ -76,6 +78,8 @@ class Place:
                 self.logs.stop(member, frame.job)
             case Act():
                 self.acts.act(member, frame)
+            case OpenDraft() | EditDraft() | AwareDraft() | CloseDraft():
+                self.drafts.hear(member, frame)
             case Hello():
                 raise ProtocolError("only one HELLO, please")
             case _:
@@ -84,18 +88,20 @@ class Place:
     def leave(self, member: Member) -> None:
         """The member's connection is gone."""
         self.logs.leave(member)
+        self.drafts.leave(member)
         self.room.leave(member)
 
 
 class Node:
     """All rooms of this process."""
 
-    def __init__(self, record: Record, redis_url: str | None) -> None:
+    def __init__(self, record: Record, redis_url: str | None, visible: int = VISIBLE_CURSORS) -> None:
         self.record = record
         self.turns = LoopTurns()
         self.counters = Counters()
         self.places: dict[str, Place] = {}
         self.follower = Follower(record, self._apply, self.turns.now)
+        self.visible = visible
         self.lag_ms = 0.0
         self.rights_version = 0
         self._name = secrets.token_urlsafe(9)
@@ -141,7 +147,7 @@ class Node:
         """Give somebody a place in their room. May raise RoomFullError."""
         place = self.places.get(grant.session)
         if place is None:
-            room = Room(grant.session, self.turns, self._name, self.counters)
+            room = Room(grant.session, self.turns, self._name, self.counters, self.visible)
             room.head = grant.sequence
             room.relay.paused = not self.follower.current
             place = Place(room, self.record, self.spawn)
@@ -180,6 +186,7 @@ class Node:
         if event.action == "room_message":
             place.chat.hear_of(int(event.facts.get("sequence", 0)))
         else:
+            place.drafts.happened(event)
             place.room.relay.tell(Kind.EVENT, event, EVENTS, event.sequence)
 
     async def recheck(self, members: Iterable[Member]) -> None:
@@ -221,6 +228,8 @@ class Node:
             message = said.get("message")
             if said.get("kind") == "message" and isinstance(message, dict) and isinstance(message.get("sequence"), int):
                 named.chat.arrived(message)
+            elif said.get("kind") == "draft":
+                named.drafts.heard(said)
             elif said.get("kind") != "message" and said.get("action") != "room_message":
                 named.room.relay.hint(Kind.EVENT, {"sequence": None, "event": said})
 

@@ -57,6 +57,57 @@ class LogPiece(msgspec.Struct, frozen=True):
     data: bytes
 
 
+class DraftOpened(msgspec.Struct, frozen=True):
+    """What somebody lacks of a draft, as one update, and how far the record has come in which history."""
+
+    epoch: int
+    sequence: int
+    state: bytes
+    update: bytes
+
+
+class DraftEdit(msgspec.Struct, frozen=True):
+    """An edit on its way into the record; `by` tells the connections in one batch apart."""
+
+    by: int
+    claim: str
+    epoch: int
+    update: bytes
+
+
+class DraftOutcome(msgspec.Struct, frozen=True):
+    """The number under which an edit is in the record, or why it is not."""
+
+    sequence: int | None
+    code: str = ""
+    text: str = ""
+
+
+class DraftPiece(msgspec.Struct, frozen=True):
+    """An update as the record has it."""
+
+    sequence: int
+    update: bytes
+
+
+class DraftKept(msgspec.Struct, frozen=True):
+    """What became of a batch: an outcome for each edit, and what is new in the record after number `before`."""
+
+    epoch: int
+    before: int
+    head: int
+    outcomes: list[DraftOutcome]
+    updates: list[DraftPiece]
+
+
+class DraftMissing(msgspec.Struct, frozen=True):
+    """What the record has after a number, in order, as much as fits."""
+
+    epoch: int
+    head: int
+    updates: list[DraftPiece]
+
+
 class Record:
     """The HTTP client of web's service routes."""
 
@@ -156,6 +207,30 @@ class Record:
         except (KeyError, ValueError):
             raise OutOfReachError("web's answer is not a piece of a log") from None
         return LogPiece(at, size, headers.get("Collegium-Log-Done", "") in ("1", "true"), answer.content)
+
+    async def open_draft(self, grant: Grant, draft: str, epoch: int, state: bytes) -> DraftOpened:
+        """What this member lacks of a draft, having come as far as `state` in the history `epoch`."""
+        asked = {
+            "session": grant.session,
+            "draft": draft,
+            "claim": grant.member.claim,
+            "epoch": epoch,
+            "state": state,
+        }
+        return _understood(await self._ask("POST", "/api/live/drafts/open", asked), DraftOpened)
+
+    async def keep_edits(self, session: str, draft: str, edits: Sequence[DraftEdit]) -> DraftKept:
+        """Keep edits of one draft. Doing it again changes nothing."""
+        asked = {"session": session, "draft": draft, "edits": edits}
+        kept = _understood(await self._ask("POST", "/api/live/drafts/edits", asked), DraftKept)
+        if len(kept.outcomes) != len(edits):
+            raise OutOfReachError("web answered about other edits than it was given")
+        return kept
+
+    async def draft_updates(self, session: str, draft: str, after: int) -> DraftMissing:
+        """What the record of a draft has after a number."""
+        asked = {"session": session, "draft": draft, "after": after}
+        return _understood(await self._ask("POST", "/api/live/drafts/updates", asked), DraftMissing)
 
     async def _ask(
         self,

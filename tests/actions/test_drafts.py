@@ -22,7 +22,7 @@ from hub.rooms.drafts.tables import draft_checkpoints, draft_updates, draft_vers
 from hub.rooms.drafts.writing import Edit, Kept, Outcome
 from hub.sessions.tables import grants
 from tests.conftest import settle
-from tests.rules.test_drafts import Writer, typed
+from tests.rules.test_draft_rules import Writer, typed
 
 Perform = Callable[..., Any]
 

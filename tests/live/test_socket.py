@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from hub.live import frames
 from hub.live.closing import Closing
 from hub.live.frames import Cursor, Hello, Kind, Resume, Say, SetPresence, Tick
+from hub.live.protocol import encode
 from tests.live.conftest import Run
 from tests.live.loopback import Hub, hub
 
@@ -50,7 +52,9 @@ def test_two_members_see_each_other_and_each_others_cursors(live: Hub, run: Run)
         ("", False),
     ],
 )
-def test_only_pages_of_this_hub_may_open_a_socket(live: Hub, run: Run, origin: str | None, allowed: bool) -> None:
+def test_only_pages_of_this_hub_may_open_a_socket(
+    live: Hub, run: Run, caplog: pytest.LogCaptureFixture, origin: str | None, allowed: bool
+) -> None:
     async def scenario() -> None:
         ticket = live.web.ticket("ana")
         headers = {} if origin is None else {"Origin": origin.format(port=live.port)}
@@ -62,6 +66,40 @@ def test_only_pages_of_this_hub_may_open_a_socket(live: Hub, run: Run, origin: s
             assert refused.response.status_code == 403
             assert b"wrong_origin" in (refused.response.body or b"")
             assert ticket in live.web.tickets, "a foreign page does not even spend the ticket"
+            await asyncio.sleep(0)
+
+    run(scenario)
+    assert caplog.messages == [], "a refusal is no error of the server's"
+
+
+@pytest.mark.parametrize("pieces", [[], [1], [3, 9], [20, 21], list(range(1, 80))], ids=str)
+def test_frames_are_taken_in_order_however_they_arrive(live: Hub, run: Run, pieces: list[int]) -> None:
+    """Short frames are taken apart here, all else by the library: both see each byte once, in order."""
+
+    def masked(payload: bytes, *, opcode: int = 2, last: bool = True) -> bytes:
+        mask = b"\x01\x02\x03\x04"
+        size = len(payload)
+        head = bytes((0x80 * last | opcode, 0x80 | size)) if size < 126 else b"\x82\xfe" + size.to_bytes(2, "big")
+        return head + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+
+    def ping(number: int) -> bytes:
+        return masked(encode(frames.Ping(number.to_bytes(8, "big"))))
+
+    whole = encode(frames.Ping((3).to_bytes(8, "big")))
+    sent = [
+        ping(1), ping(2), masked(whole[:4], last=False), masked(whole[4:], opcode=0), masked(b"hi", opcode=9), ping(4),
+        masked(encode(frames.View(tuple("v" * 20 + str(n) for n in range(8))))), ping(5),
+    ]  # fmt: skip
+
+    async def scenario() -> None:
+        async with live.member("ana") as ana:
+            raw = b"".join(sent)
+            for start, end in itertools.pairwise([0, *(piece for piece in pieces if piece < len(raw)), len(raw)]):
+                ana.socket.transport.write(raw[start:end])
+                await asyncio.sleep(0.001)
+            marks = [(await ana.until(lambda frame: isinstance(frame, frames.Pong))).mark[-1] for _ in range(5)]
+            assert marks == [1, 2, 3, 4, 5]
+            assert len(live.room.members[0].views) == 8
 
     run(scenario)
 

@@ -5,6 +5,7 @@ import sys
 
 import uvloop
 from websockets.asyncio.server import ServerConnection, broadcast, serve
+from websockets.exceptions import ConnectionClosedError
 
 members: set[ServerConnection] = set()
 
@@ -14,6 +15,8 @@ async def member(connection: ServerConnection) -> None:
     try:
         async for message in connection:
             broadcast(members, message)
+    except ConnectionClosedError:
+        pass  # the load leaves without a word
     finally:
         members.discard(connection)
 

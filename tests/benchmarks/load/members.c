@@ -176,7 +176,7 @@ static int utter(struct link *l, uint32_t due, uint32_t number) {
         return send_frame(l, 2, body, 2 + length + 60);
     }
     if (say == MESSAGE) {
-        int length = snprintf(body, sizeof body, "0{\"client_id\":\"c%u\",\"text\":\"stamp %u %u\"}", number, due, number);
+        int length = snprintf(body, sizeof body, "0{\"client_id\":\"c%d-%u\",\"text\":\"stamp %u %u\"}", getpid(), number, due, number);
         return send_frame(l, 2, body, length);
     }
     int length = snprintf(body, sizeof body, "42[\"c\",\"%u%s\"]", due, say == AWARE ? ",aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" : "");

@@ -1,12 +1,24 @@
 """The rows of the table: each makes its servers, measures them alternately and says the ratios."""
 
+import contextlib
+import os
+import socket
 import statistics
+import struct
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tests.benchmarks.load import servers
 from tests.benchmarks.load.servers import Members, say
+from tests.embedded import Hub
+from tests.live.loopback import TOKEN
 
 IO_PATH = "/socket.io/?EIO=4&transport=websocket"
 
@@ -122,17 +134,139 @@ def _settled(pid: int) -> int:
     return last
 
 
+@contextlib.contextmanager
+def _whole_hub(folder: Path) -> Iterator[tuple[Hub, httpx.Client, int]]:
+    """An embedded hub with all its processes, its owner's client, and the process id of live."""
+    with tempfile.TemporaryDirectory(dir=folder) as root:
+        hub = Hub(Path(root), COLLEGIUM_VISIBLE_CURSORS="300")
+        try:
+            token = (hub.data / "operator.token").read_text().strip()
+            live = next(pid for pid, command in hub.processes().items() if "hub.cli live" in command)
+            if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+                os.sched_setaffinity(live, {0})
+            with httpx.Client(base_url=hub.url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as owner:
+                yield hub, owner, live
+        finally:
+            hub.close()
+
+
+def _tickets(owner: httpx.Client, count: int) -> tuple[int, list[str]]:
+    """The port of a hub, and so many ways into its owner's own room; they are good for half a minute."""
+    own = next(one["id"] for one in owner.get("/api/sessions").json() if one["personal"])
+    made = [owner.post("/api/tickets", json={"session": own}).json()["ticket"] for _ in range(count)]
+    return int(owner.base_url.port or 80), [f"/ws?ticket={ticket}" for ticket in made]
+
+
 def chat(folder: Path, seconds: float) -> dict[str, Any]:
-    return {}
+    """Messages that are kept: 50 a second by 20 people, 200 receivers; from when each was due to the last receiver."""
+    how = {"senders": 20, "hertz": 2.5, "seconds": seconds * 2, "say": "message"}
+    with _whole_hub(folder) as (_, owner, live):
+        port, paths = _tickets(owner, 200)
+        with Members(folder, port, paths, wire="hub", **how) as load:
+            found = load.go(live)
+    say("collegium", found, seconds * 2)
+    return {
+        "chat_last_receiver_p50_ms": found["last_p50"],
+        "chat_last_receiver_p95_ms": found["last_p95"],
+        "chat_at_all_of": f"{found['at_all']}/{found['sent']}",
+    }
 
 
 def busy(folder: Path, seconds: float) -> dict[str, Any]:
-    return {}
+    """300 members all moving, with and without 50 actions and 10 pages a second at the same node; three of each."""
+    quiet, loud = [], []
+    how = {"senders": 300, "hertz": 30, "seconds": seconds}
+    with _whole_hub(folder) as (_, owner, live):
+        for _ in range(3):
+            for ages, working in ((quiet, False), (loud, True)):
+                port, paths = _tickets(owner, 300)
+                with Members(folder, port, paths, wire="hub", **how) as load, _work(owner, working):
+                    found = load.go(live)
+                say("with actions" if working else "without", found, seconds)
+                ages.append(found["p99"])
+    return {"busy_p99_with_to_without": statistics.median(loud) / statistics.median(quiet)}
+
+
+@contextlib.contextmanager
+def _work(owner: httpx.Client, working: bool) -> Iterator[None]:
+    """50 actions and 10 pages a second, from a process of its own."""
+    if not working:
+        yield
+        return
+    command = [sys.executable, "-m", "tests.benchmarks.load.work", str(owner.base_url), owner.headers["Authorization"]]
+    process = subprocess.Popen(command)
+    try:
+        time.sleep(1.5)
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def pressure(folder: Path, seconds: float) -> dict[str, Any]:
-    return {}
+    """A room of 300, 30 of them moving: with one that has stopped to read, and with one that floods; five of each."""
+    kinds: dict[str, dict[str, int]] = {"quiet": {}, "stalled": {"stalled": 1}, "flooded": {"flooders": 1}}
+    ages: dict[str, list[float]] = {name: [] for name in kinds}
+    codes: set[int] = set()
+    with servers.room(folder) as room:
+        for _ in range(5):
+            for name, extra in kinds.items():
+                how = {"senders": 30, "hertz": 30, "seconds": seconds} | extra
+                with Members(folder, room.port, room.paths(300), wire="hub", **how) as load:
+                    found = load.go(room.pid)
+                say(name, found, seconds)
+                ages[name].append(found["p99"])
+                codes |= set(found["codes"])
+                time.sleep(1.5)
+    middle = {name: statistics.median(several) for name, several in ages.items()}
+    return {
+        "pressure_p99_ms": middle["quiet"],
+        "pressure_stalled_p99_ms_more": middle["stalled"] - middle["quiet"],
+        "pressure_flooded_p99_ms_more": middle["flooded"] - middle["quiet"],
+        "pressure_flooder_cut_with": sorted(codes),
+    }
 
 
 def leaks(folder: Path, seconds: float) -> dict[str, Any]:
-    return {}
+    """10,000 members that come in, and are gone without a word."""
+    cycles = 10_000
+    with servers.room(folder) as room, httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}) as http:
+
+        def counts() -> dict[str, float]:
+            text = http.get(f"http://127.0.0.1:{room.port}/live/metrics").text
+            lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
+            return {name.removeprefix("collegium_live_"): float(value) for name, value in lines}
+
+        def sockets() -> int:
+            return sum(1 for _ in Path(f"/proc/{room.pid}/fd").iterdir())
+
+        before, open_before, memory = counts(), sockets(), servers.resident_bytes(room.pid)
+        for path in room.paths(cycles):
+            _abrupt(room.port, path)
+        time.sleep(70)  # a slot is nobody's for a minute; a room is forgotten when none is kept
+        after = counts()
+        return {
+            "leaked_sockets": sockets() - open_before,
+            **{f"leaked_{name}": int(after[name] - before[name]) for name in ("members", "rooms", "drafts", "tasks")},
+            "bytes_kept_per_cycle": (servers.resident_bytes(room.pid) - memory) / cycles,
+        }
+
+
+def _abrupt(port: int, path: str) -> None:
+    """Come in, say hello, and reset the connection."""
+    for _ in range(200):
+        link = socket.create_connection(("127.0.0.1", port))
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        link.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        answer = link.recv(4096)
+        if b" 101 " in answer:
+            link.sendall(b"\x82\x8c\0\0\0\0\x01" + b'{"proto":1}')
+            link.recv(4096)
+            link.close()
+            return
+        link.close()
+        time.sleep(0.05)
+    raise SystemExit("never let in")

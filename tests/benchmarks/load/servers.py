@@ -180,9 +180,10 @@ class Members:
 
 def say(name: str, found: dict[str, Any], seconds: float) -> None:
     """One line for people."""
-    told = f"sent {found['sent'] / seconds:7.0f}/s  told {found['told'] / seconds:9.0f}/s  cpu {found['cpu'] / seconds:5.1%}"
+    sent, told, cpu = (found[name] / seconds for name in ("sent", "told", "cpu"))
+    flow = f"sent {sent:7.0f}/s  told {told:9.0f}/s  cpu {cpu:5.1%}"
     ages = f"p50 {found['p50']:7.1f}  p95 {found['p95']:7.1f}  p99 {found['p99']:7.1f} ms"
     load = (
         f"load: cpu {found['load_cpu']:4.0%}, late {found['late_mean_ms']:.2f} ms, at most {found['late_most_ms']:.1f}"
     )
-    print(f"  {name:12} {told}  {ages}  ({load})", file=sys.stderr, flush=True)
+    print(f"  {name:12} {flow}  {ages}  ({load})", file=sys.stderr, flush=True)
