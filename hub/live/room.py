@@ -1,7 +1,7 @@
 """The room: one plain object, one owner, no locks. People come into slots, point, look, raise hands, and leave."""
 
 import secrets
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -30,6 +30,19 @@ class RoomFullError(Exception):
     """No slot is left."""
 
 
+class Left(NamedTuple):
+    """Who had a slot lately. No more is kept of them: ten thousand may come and go within the minute."""
+
+    until: float
+    token: str
+    person: str
+    incarnation: int
+
+
+def _same(token: str, other: str) -> bool:
+    return secrets.compare_digest(token.encode(), other.encode())
+
+
 class Room:
     """A session's members on this node."""
 
@@ -48,7 +61,7 @@ class Room:
         self.views = Views()
         self.signaling = Signaling()
         self.head = 0  # the last message delivered here
-        self._quarantine: dict[int, tuple[float, Member]] = {}
+        self._quarantine: dict[int, Left] = {}
 
     @property
     def members(self) -> dict[int, Member]:
@@ -86,21 +99,25 @@ class Room:
         if self.members.get(member.slot) is not member:
             return
         del self.members[member.slot]
-        self._quarantine[member.slot] = (self.turns.now() + QUARANTINE_SECONDS, member)
+        until = self.turns.now() + QUARANTINE_SECONDS
+        self._quarantine[member.slot] = Left(until, member.token, member.grant.member.id, member.incarnation)
         self._withdraw(member)
         self.signaling.forget(member.slot)
 
     def _take_over(self, grant: Grant, token: str) -> tuple[int, int] | None:
         if not token:
             return None
-        known = [*self.members.values(), *(member for _, member in self._quarantine.values())]
-        before = next((m for m in known if secrets.compare_digest(m.token.encode(), token.encode())), None)
-        if before is None or before.grant.member.id != grant.member.id:
-            return None
-        before.close(Closing.MOVED, "this place was taken up by a newer connection")
-        self.leave(before)
-        del self._quarantine[before.slot]
-        return before.slot, before.incarnation % 0xFFFF + 1
+        person = grant.member.id
+        for member in self.members.values():
+            if _same(member.token, token) and member.grant.member.id == person:
+                member.close(Closing.MOVED, "this place was taken up by a newer connection")
+                self.leave(member)
+                break
+        for slot, left in self._quarantine.items():
+            if _same(left.token, token) and left.person == person:
+                del self._quarantine[slot]
+                return slot, left.incarnation % 0xFFFF + 1
+        return None
 
     def _free_slot(self) -> int:
         self.release_slots()
@@ -111,7 +128,7 @@ class Room:
     def release_slots(self) -> bool:
         """Let go of slots whose quarantine is over; True when the room is empty and keeps none."""
         now = self.turns.now()
-        self._quarantine = {slot: kept for slot, kept in self._quarantine.items() if kept[0] > now}
+        self._quarantine = {slot: left for slot, left in self._quarantine.items() if left.until > now}
         return not self.members and not self._quarantine
 
     def _welcome(self, member: Member) -> dict[str, Any]:
