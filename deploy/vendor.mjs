@@ -11,8 +11,8 @@ import { fileURLToPath } from "node:url";
 const house = join(dirname(fileURLToPath(import.meta.url)), "..");
 const vendor = join(house, "static", "vendor");
 
-// The name a page imports, and the package behind it.
-const libraries = { tus: "tus-js-client" };
+// The name a page imports, and the package or the list of imports behind it.
+const libraries = { tus: "tus-js-client", editor: "./deploy/editor.mjs" };
 
 const packageOf = (input) => /^(?:.*\/)?node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1];
 

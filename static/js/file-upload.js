@@ -1,4 +1,5 @@
 /* Files sent so that a broken line costs nothing: resumable by tus, then named by digest in one action. */
+import { actNow } from "./act-now.js";
 import { make } from "./dom.js";
 import { announce, answer } from "./status.js";
 import { size } from "./words.js";
@@ -31,7 +32,7 @@ customElements.define("file-upload", class extends HTMLElement {
     this.list.append(make("li", {}, make("span", { class: "anywhere" }, file.name), word, bar));
     try {
       const digest = await upload(Upload, file, this.dataset.session, (sent) => { bar.value = sent; });
-      await act({ action: "artifact_versioning", session_id: this.dataset.session, artifact_path: file.name, digest });
+      await actNow("artifact_versioning", { session_id: this.dataset.session, artifact_path: file.name, digest });
     } catch (error) {
       word.textContent = error.message;
       answer(`${file.name} was not added: ${error.message}`);
@@ -70,15 +71,4 @@ function reason(error) {
   } catch {
     return "the connection to the hub broke; choose it again to go on where it stopped";
   }
-}
-
-async function act(params) {
-  const reply = await fetch("/api/actions", {
-    method: "POST",
-    headers: { "content-type": "application/json", "idempotency-key": crypto.randomUUID() },
-    body: JSON.stringify({ tool: "distributed_collaboration", params }),
-  });
-  if (reply.ok) return reply.json();
-  const problem = await reply.json().catch(() => ({}));
-  throw new Error(problem.detail ?? `the hub answered ${reply.status}`);
 }

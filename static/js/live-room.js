@@ -22,6 +22,7 @@ customElements.define("live-room", class extends HTMLElement {
   }
 
   disconnectedCallback() {
+    this.querySelector("shared-draft")?.leave?.();
     this.room?.close();
     this.cursors?.stop();
   }
@@ -76,6 +77,7 @@ customElements.define("live-room", class extends HTMLElement {
     });
     for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => this.tellActive("active"), { passive: true });
     room.open();
+    customElements.whenDefined("shared-draft").then(() => this.querySelector("shared-draft")?.join(room, this.me, this.dataset.name));
   }
 
   tellActive(state) {

@@ -9,6 +9,7 @@ const PARTS = {
   "job-live": "./job-live.js",
   "file-upload": "./file-upload.js",
   "live-room": "./live-room.js",
+  "shared-draft": "./shared-draft.js",
   "setup-steps": "./setup-steps.js",
   "passkey-button": "./passkeys.js",
 };

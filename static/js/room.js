@@ -6,7 +6,8 @@
  *
  * Events (their `detail`): state {state, code, retry_ms} · welcome · people (Map of slot to member) ·
  * cursors [{slot, member, view, x, y, gone}] · message · event · log {job, offset, size, done, data} ·
- * signal {peer, member, polite, signal} · gap {lane, reason} · trouble {code, text, …}. */
+ * signal {peer, member, polite, signal} · draft (a YSYNC, YUPD, YAWARE or YACK frame) · gap {lane, reason} ·
+ * trouble {code, text, …}. */
 
 import { GONE, CLOSE, VERSION, decode, encode, mayReconnect } from "./protocol.js";
 
@@ -55,6 +56,7 @@ export class Room extends EventTarget {
   #presence = {};
   #logs = new Map();
   #unsaid = new Map();
+  #undone = new Map();
   #cursor = null;
   #cursorAt = -Infinity;
   #cursorCount = 0;
@@ -143,6 +145,21 @@ export class Room extends EventTarget {
     this.#send({ kind: "RTC", peer, generation, signal });
   }
 
+  /** Do one of the room's actions; resolves with its result when it is done, over every break of the connection. */
+  act(action, client_id = crypto.randomUUID()) {
+    return new Promise((resolve, reject) => {
+      this.#undone.set(client_id, { action, resolve, reject });
+      this.#send({ kind: "ACT", client_id, action });
+    });
+  }
+
+  /** Say something about a draft: a YSYNC, YUPD, YAWARE or YSTOP frame. False while the room is not open. */
+  draft(frame) {
+    if (this.state !== "open") return false;
+    this.#write(frame);
+    return true;
+  }
+
   // The connection
 
   async #connect() {
@@ -198,8 +215,10 @@ export class Room extends EventTarget {
 
   #ended(code, reason) {
     this.#become("closed", { code, reason });
-    for (const { reject } of this.#unsaid.values()) reject(new Error(reason || "the room is closed"));
-    this.#unsaid.clear();
+    for (const waiting of [this.#unsaid, this.#undone]) {
+      for (const { reject } of waiting.values()) reject(new Error(reason || "the room is closed"));
+      waiting.clear();
+    }
     this.members.clear();
     this.#emit("people", this.members);
   }
@@ -240,6 +259,7 @@ export class Room extends EventTarget {
     if (Object.keys(this.#presence).length) this.#write({ kind: "PSET", ...this.#presence });
     for (const [job, offset] of this.#logs) this.#write({ kind: "FOLLOW_LOG", job, offset, on: true });
     for (const [client_id, { text }] of this.#unsaid) this.#write({ kind: "MSG", client_id, text });
+    for (const [client_id, { action }] of this.#undone) this.#write({ kind: "ACT", client_id, action });
   }
 
   onPSNAP({ members, more }) {
@@ -297,16 +317,18 @@ export class Room extends EventTarget {
     this.#emit("event", frame);
   }
 
-  onACK({ client_id, sequence }) {
+  onACK({ client_id, sequence, result }) {
     this.#unsaid.get(client_id)?.resolve(sequence);
     this.#unsaid.delete(client_id);
+    this.#undone.get(client_id)?.resolve(result);
+    this.#undone.delete(client_id);
   }
 
   onERR(trouble) {
-    const unsaid = this.#unsaid.get(trouble.client_id);
-    if (unsaid) {
-      this.#unsaid.delete(trouble.client_id);
-      unsaid.reject(new Error(trouble.text));
+    const waiting = [this.#unsaid, this.#undone].find((some) => some.has(trouble.client_id));
+    if (waiting) {
+      waiting.get(trouble.client_id).reject(Object.assign(new Error(trouble.text), { code: trouble.code }));
+      waiting.delete(trouble.client_id);
     } else if (trouble.job) {
       this.#logs.delete(trouble.job);
     }
@@ -324,6 +346,22 @@ export class Room extends EventTarget {
     const [me, member] = [this.members.get(this.slot), this.members.get(peer)];
     if (!me || !member || generation !== pairGeneration(this.slot, me.incarnation, peer, member.incarnation)) return;
     this.#emit("signal", { peer, member, polite: this.slot < peer, signal });
+  }
+
+  onYSYNC(frame) {
+    this.#emit("draft", frame);
+  }
+
+  onYUPD(frame) {
+    this.#emit("draft", frame);
+  }
+
+  onYAWARE(frame) {
+    this.#emit("draft", frame);
+  }
+
+  onYACK(frame) {
+    this.#emit("draft", frame);
   }
 
   onPING({ mark }) {

@@ -17,18 +17,19 @@ from hub.jobs import views as jobs
 from hub.ledger import followers
 from hub.notebook import views as notebook
 from hub.rooms import views as rooms
+from hub.rooms.drafts import views as drafts
 from hub.sessions import views as sessions
 from hub.web.pages import frames, job, people, pictures, render, words
 from hub.web.pages.faces import Act, Person, State, Way, job_state
 
-_ON_SHELF = {"job": 4, "artifact": 8, "entry": 4}
+_ON_SHELF = {"draft": 4, "job": 4, "artifact": 8, "entry": 4}
 _RUNNING = ("RUNNING", "COLLECTING", "PENDING", "SUBMITTING", "QUEUED")
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """The thing looked at."""
 
-    kind: Literal["artifact", "entry", "job", "none"]
+    kind: Literal["artifact", "entry", "job", "draft", "none"]
     id: str = ""
     title: str = ""
     text: str = ""
@@ -68,6 +69,8 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     my_name: str
     says: str
     may_speak: bool
+    may_draft: bool
+    home: str
     client_id: str
     here: str
     after: int
@@ -95,6 +98,8 @@ def show(scope: Scope, params: dict[str, str]) -> str:
             my_name=scope.actor.name,
             says=_belong(len(belong)),
             may_speak=scope.access.may(session.id, "room:speak"),
+            may_draft=scope.access.may(session.id, "draft:write"),
+            home=home,
             client_id=secrets.token_hex(8),
             here=f"{home}?look={stage.kind}:{stage.id}" if stage.id else home,
             after=after,
@@ -133,6 +138,11 @@ def _shelf(scope: Scope, session: str, home: str) -> list[Item]:
         for row in shown[: _ON_SHELF["artifact"]]
     ]  # fmt: skip
     found += [
+        Item(kind="draft", id=row.id, href=f"{home}?look=draft:{row.id}", title=row.name,
+             text=f"Draft, {words.ago(frames.instant(row.updated), scope.now)}", here=False)
+        for row in drafts.session_drafts(scope, session)[: _ON_SHELF["draft"]]
+    ]  # fmt: skip
+    found += [
         Item(kind="entry", id=row.id, href=f"{home}?look=entry:{row.id}", title=row.title,
              text=f"Entry {row.number}, version {row.version}", here=False)
         for row in notebook.session_entries(scope, session).entries[: _ON_SHELF["entry"]]
@@ -154,7 +164,7 @@ def _default(shelf: list[Item]) -> str:
 def _look(scope: Scope, session: str, look: str) -> tuple[Stage, dict[str, Any]]:
     """The stage, and what its template needs; something that is not of this session is not shown here."""
     kind, _, ident = look.partition(":")
-    show = {"artifact": _artifact, "entry": _entry, "job": _job}.get(kind)
+    show = {"artifact": _artifact, "entry": _entry, "job": _job, "draft": _draft}.get(kind)
     if show is not None and ident:
         try:
             found = show(scope, session, ident)
@@ -205,6 +215,15 @@ def _job(scope: Scope, session: str, ident: str) -> tuple[Stage, dict[str, Any]]
         point=f"job:{view.id}",
     )
     return stage, {"log": job.log(scope, view), "state": job_state(view.state), "says": job.says(view, scope.now)}
+
+
+def _draft(scope: Scope, session: str, ident: str) -> tuple[Stage, dict[str, Any]] | None:
+    view = drafts.draft(scope, ident)
+    if view.session != session:
+        return None
+    stage = Stage(kind="draft", id=view.id, title=view.name, text=f"Draft {view.number}, written together")
+    versions = [(version, frames.instant(version.at)) for version in view.versions]
+    return stage, {"draft": view, "versions": versions, "may_enter": scope.access.may(session, "entry:write")}
 
 
 def _ways(name: str, home: str) -> list[Way]:

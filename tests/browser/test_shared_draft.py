@@ -1,0 +1,107 @@
+"""A draft that several pages write at once: what each types is everybody's, and outlives the page it was typed in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.room_world import Enter, Hub
+
+
+@pytest.fixture
+def draft(hub: Hub, session: str) -> Any:
+    return hub.act("draft_create", session_id=session, name="The HCl band", text="Twelve lines.\n")
+
+
+def look(draft: Any) -> str:
+    return f"?look=draft:{draft['id']}"
+
+
+def text_of(page: Page) -> Any:
+    return page.locator("shared-draft .cm-content")
+
+
+def test_what_two_people_type_at_once_is_everybodys_and_kept(enter: Enter, hub: Hub, draft: Any) -> None:
+    owner, ben = enter(None, look(draft)), enter("ben", look(draft))
+    for page in (owner, ben):
+        expect(text_of(page)).to_contain_text("Twelve lines.")
+        expect(page.locator("[data-say=saved]")).to_have_text("Saved")
+    text_of(owner).click()
+    owner.keyboard.press("ControlOrMeta+End")
+    text_of(ben).click()
+    ben.keyboard.press("ControlOrMeta+Home")
+    for letter in "R branch ":
+        ben.keyboard.type(letter)
+        owner.keyboard.type(letter.upper())
+    for page in (owner, ben):
+        expect(text_of(page)).to_contain_text("R branch Twelve lines.")
+        expect(text_of(page)).to_contain_text("R BRANCH")
+        expect(page.locator("[data-say=saved]")).to_have_text("Saved")
+    expect(owner.locator("shared-draft .caret")).to_have_count(1)
+    expect(owner.locator("shared-draft .caret")).to_have_attribute("data-name", "Ben")
+    kept = hub.ask("GET", f"/api/drafts/{draft['id']}").json()["text"]
+    assert kept == "R branch Twelve lines.\nR BRANCH "
+    owner.keyboard.press("ControlOrMeta+z")
+    expect(text_of(ben)).not_to_contain_text("BRANCH")
+    assert "R branch Twelve" in text_of(owner).inner_text(), "undo takes back one's own words only"
+
+
+def test_a_page_that_ends_in_mid_word_takes_its_caret_with_it_and_leaves_what_it_said(enter: Enter, draft: Any) -> None:
+    owner, ben = enter(None, look(draft)), enter("ben", look(draft))
+    expect(text_of(owner)).to_contain_text("Twelve lines.")
+    text_of(ben).click()
+    ben.keyboard.type("half a wo")
+    expect(owner.locator("shared-draft .caret")).to_have_count(1)
+    expect(text_of(owner)).to_contain_text("half a wo")
+    ben.close()
+    expect(owner.locator("shared-draft .caret")).to_have_count(0)
+    expect(text_of(owner)).to_contain_text("half a wo")
+
+
+def test_what_is_typed_without_a_connection_is_sent_when_it_is_back(enter: Enter, hub: Hub, draft: Any) -> None:
+    page = enter(None, look(draft))
+    expect(page.locator("[data-say=saved]")).to_have_text("Saved")
+    page.evaluate("document.querySelector('live-room').room.close()")
+    text_of(page).click()
+    page.keyboard.type("offline ")
+    expect(page.locator("[data-say=saved]")).to_contain_text("Not connected")
+    assert "offline" not in hub.ask("GET", f"/api/drafts/{draft['id']}").json()["text"]
+    page.evaluate("document.querySelector('live-room').room.open()")
+    expect(page.locator("[data-say=saved]")).to_have_text("Saved")
+    assert "offline " in hub.ask("GET", f"/api/drafts/{draft['id']}").json()["text"]
+
+
+def test_a_draft_becomes_an_entry_that_names_its_version(enter: Enter, hub: Hub, draft: Any) -> None:
+    page = enter(None, look(draft))
+    expect(page.locator("[data-say=saved]")).to_have_text("Saved")
+    page.get_by_role("button", name="Make an entry of it").click()
+    page.wait_for_url("**/entries/*")
+    entry = hub.ask("GET", f"/api/entries/{page.url.rpartition('/')[2]}").json()
+    [version] = hub.ask("GET", f"/api/drafts/{draft['id']}").json()["versions"]
+    assert entry["title"] == "The HCl band"
+    assert version["name"] == "for the notebook"
+
+
+def test_who_may_only_read_follows_and_cannot_type(chromium: Any, hub: Hub, session: str, draft: Any) -> None:
+    shared = hub.act("link_create", session_id=session, role="read")
+    context = chromium.new_context(base_url=hub.origin)
+    page = context.new_page()
+    page.goto(f"/l/{shared['secret']}")
+    page.get_by_role("button", name="Open it").click()
+    page.goto(f"/s/{session}{look(draft)}")
+    expect(page.locator("[data-say=saved]")).to_have_text("You may read this draft, not write in it.")
+    expect(text_of(page)).to_have_attribute("contenteditable", "false")
+    expect(page.get_by_role("button", name="Make an entry of it")).to_have_count(0)
+    context.close()
+
+
+def test_without_scripts_the_text_is_there(chromium: Any, hub: Hub, session: str, draft: Any) -> None:
+    context = chromium.new_context(base_url=hub.origin, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"/signin/{hub.act('signin_link')['secret']}")
+    page.get_by_role("button", name="Sign in").click()
+    page.goto(f"/s/{session}{look(draft)}")
+    expect(page.locator("shared-draft pre")).to_contain_text("Twelve lines.")
+    context.close()
