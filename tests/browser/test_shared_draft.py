@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.room_world import Enter, Hub
+from tests.browser.test_every_page import faults, sideways
 
 
 @pytest.fixture
@@ -105,3 +106,13 @@ def test_without_scripts_the_text_is_there(chromium: Any, hub: Hub, session: str
     page.goto(f"/s/{session}{look(draft)}")
     expect(page.locator("shared-draft pre")).to_contain_text("Twelve lines.")
     context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_open_editor_can_be_used_by_everybody(enter: Enter, draft: Any, theme: Any) -> None:
+    page, ben = enter(None, look(draft), color_scheme=theme), enter("ben", look(draft))
+    text_of(ben).click()
+    expect(page.locator("shared-draft .caret")).to_have_count(1)
+    expect(page.locator("[data-say=saved]")).to_have_text("Saved")
+    assert faults(page) == []
+    assert sideways(page) == []
