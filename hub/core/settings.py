@@ -106,6 +106,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     visible_cursors: Annotated[
         int, Doc("How many cursors of others a member of a room is shown at once; the rest is told as a density.")
     ] = 40
+    stun_urls: Annotated[str, Doc("STUN servers for voice and screens, with commas: stun:HOST:PORT.")] = ""
+    turn_urls: Annotated[
+        str, Doc("TURN relays for voice and screens, with commas: turn:HOST:PORT?transport=udp, turns:HOST:PORT.")
+    ] = ""
+    turn_secret: Annotated[str, Doc("The secret shared with the relay (coturn's static-auth-secret).", secret=True)] = (
+        ""
+    )
     # Which of the above came from outside: what set-up stores does not replace them.
     given: frozenset[str] = frozenset()
 

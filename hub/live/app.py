@@ -19,6 +19,7 @@ from hub.live.connection import RoomProtocol
 from hub.live.endpoint import socket
 from hub.live.frames import MAX_FRAME_BYTES
 from hub.live.front import Front
+from hub.live.ice import Relays
 from hub.live.measures import metrics
 from hub.live.node import Node
 from hub.live.record import Record
@@ -35,7 +36,7 @@ def create(settings: Settings, certificate: ServedCertificate | None = None) -> 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.token = _token(settings)
-        app.state.node = Node(_record(settings), settings.redis, settings.visible_cursors)
+        app.state.node = Node(_record(settings), settings.redis, settings.visible_cursors, _relays(settings))
         async with app.state.node.running(), _fresh(certificate):
             yield
 
@@ -107,6 +108,14 @@ def _record(settings: Settings) -> Record:
     if settings.web_url:
         return Record.over_http(settings.web_url, _token(settings), settings.origin)
     return Record.over_socket(str(settings.web_socket), _token(settings), settings.origin)
+
+
+def _relays(settings: Settings) -> Relays:
+    stun, turn = (
+        tuple(url.strip() for url in urls.split(",") if url.strip())
+        for urls in (settings.stun_urls, settings.turn_urls)
+    )
+    return Relays(stun, turn, settings.turn_secret)
 
 
 async def _healthz(_request: Request) -> PlainTextResponse:

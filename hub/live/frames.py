@@ -83,6 +83,7 @@ class SetPresence(Strict, frozen=True):
     """What a member tells about itself; absent fields stay as they are."""
 
     state: str | msgspec.UnsetType = msgspec.UNSET
+    call: bool | msgspec.UnsetType = msgspec.UNSET
     mic: bool | msgspec.UnsetType = msgspec.UNSET
     camera: bool | msgspec.UnsetType = msgspec.UNSET
     screens: int | msgspec.UnsetType = msgspec.UNSET

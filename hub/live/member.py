@@ -84,8 +84,8 @@ class Member:
 
     __slots__ = (
         "_busy_since", "_counters", "_own", "_pending", "_pending_bytes", "_pending_signals", "allowance", "audience",
-        "closed", "cursors_behind", "grant", "held", "incarnation", "passive", "presence_version", "sink", "slot",
-        "token", "views",
+        "closed", "cursors_behind", "grant", "held", "incarnation", "passive", "presence_version", "relays_until",
+        "sink", "slot", "token", "views",
     )  # fmt: skip
 
     def __init__(self, slot: int, incarnation: int, grant: Grant, sink: Sink, token: str, counters: Counters) -> None:
@@ -101,6 +101,7 @@ class Member:
         self.closed = False
         self.presence_version = 0
         self.cursors_behind = True
+        self.relays_until: float | None = None
         # Until the replay is through, what is new is held back: (lane, number in it, framed).
         self.held: list[tuple[str, int, bytes]] | None = []
         self._own: list[bytes] = []

@@ -22,6 +22,7 @@ from hub.live.closing import Closing
 from hub.live.drafts import Drafts
 from hub.live.follower import Follower
 from hub.live.frames import Act, AwareDraft, ClientFrame, CloseDraft, EditDraft, FollowLog, Hello, Kind, OpenDraft, Say
+from hub.live.ice import Relays
 from hub.live.logs import Logs
 from hub.live.member import Counters, Grant, Member, Sink
 from hub.live.protocol import ProtocolError
@@ -95,13 +96,16 @@ class Place:
 class Node:
     """All rooms of this process."""
 
-    def __init__(self, record: Record, redis_url: str | None, visible: int = VISIBLE_CURSORS) -> None:
+    def __init__(
+        self, record: Record, redis_url: str | None, visible: int = VISIBLE_CURSORS, relays: Relays | None = None
+    ) -> None:
         self.record = record
         self.turns = LoopTurns()
         self.counters = Counters()
         self.places: dict[str, Place] = {}
         self.follower = Follower(record, self._apply, self.turns.now)
         self.visible = visible
+        self.relays = relays
         self.lag_ms = 0.0
         self.rights_version = 0
         self._name = secrets.token_urlsafe(9)
@@ -147,7 +151,7 @@ class Node:
         """Give somebody a place in their room. May raise RoomFullError."""
         place = self.places.get(grant.session)
         if place is None:
-            room = Room(grant.session, self.turns, self._name, self.counters, self.visible)
+            room = Room(grant.session, self.turns, self._name, self.counters, self.visible, self.relays)
             room.head = grant.sequence
             room.relay.paused = not self.follower.current
             place = Place(room, self.record, self.spawn)

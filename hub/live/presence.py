@@ -1,5 +1,7 @@
 """Who is in the room: a versioned map by slot, told as a snapshot once and as differences afterwards."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from hub.live.frames import Kind
@@ -20,6 +22,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: str = "person"
     view: str = ""
     state: str = "active"
+    call: bool = False  # hears and is heard: takes part in the call
     mic: bool = False
     camera: bool = False
     screens: int = 0
@@ -42,6 +45,9 @@ class Presence:
 
     def get(self, slot: int) -> Entry | None:
         return self._entries.get(slot)
+
+    def entries(self) -> Iterable[Entry]:
+        return self._entries.values()
 
     def put(self, entry: Entry) -> bool:
         """Set an entry; False when nothing changed."""

@@ -148,7 +148,7 @@ class Record:
         if [(one.session, one.claim) for one in now] != [(one["session"], one["claim"]) for one in asked]:
             raise OutOfReachError("web answered about other members than it was asked about")
         return [
-            None if one.member is None else msgspec.structs.replace(grant, member=one.member)
+            None if one.member is None else msgspec.structs.replace(grant, member=one.member, features=one.features)
             for grant, one in zip(grants, now, strict=True)
         ]
 
@@ -276,6 +276,7 @@ class _Standing(msgspec.Struct):
     session: str
     claim: str
     member: Person | None
+    features: dict[str, bool]
 
 
 class _Events(msgspec.Struct):

@@ -9,6 +9,7 @@ from hub.live.closing import Closing
 from hub.live.cursors import Views
 from hub.live.frames import ClientFrame, Cursor, Kind, Ping, Pong, SetPresence, Signal, View
 from hub.live.frames import Views as ViewNumbers
+from hub.live.ice import RENEWED_AFTER, Relays
 from hub.live.member import Counters, Grant, Member, Sink
 from hub.live.presence import STATES, Entry
 from hub.live.protocol import encode, told, websocket_frame
@@ -23,6 +24,7 @@ from hub.live.rules import (
 from hub.live.signaling import Signaling, passed_on
 
 MAX_SCREENS = 4
+MESH_MEMBERS = 6  # each sends to each: five copies of everything that is said or shown
 FAVOURED_ROLES = {"teacher", "mentor", "owner", "admin"}
 
 
@@ -53,6 +55,7 @@ class Room:
         node: str = "",
         counters: Counters | None = None,
         visible: int = VISIBLE_CURSORS,
+        relays: Relays | None = None,
     ) -> None:
         self.session = session
         self.node = node
@@ -60,6 +63,7 @@ class Room:
         self.relay = Relay(turns, counters or Counters(), visible)
         self.views = Views()
         self.signaling = Signaling()
+        self.relays = relays or Relays()
         self.head = 0  # the last message delivered here
         self._quarantine: dict[int, Left] = {}
 
@@ -88,9 +92,23 @@ class Room:
         if self.views.numbers:
             member.owe(self._view_numbers())
         member.owe(self.relay.presence.snapshot())
+        self._tell_relays(member)
         member.presence_version = self.relay.presence.version
         self.relay.soon()
         return member
+
+    def _tell_relays(self, member: Member) -> None:
+        """Servers and credentials for voice and screens, and again before they lapse."""
+        member.relays_until = None
+        if not (member.grant.offers("voice_chat") or member.grant.offers("screen_sharing")):
+            return
+        servers = self.relays.servers(member.grant.member.id, self.turns.wall_ms() // 1000)
+        if not servers:
+            return
+        ttl_seconds = self.relays.ttl_seconds
+        self.relay.tell_one(member, websocket_frame(told(Kind.ICE, {"servers": servers, "ttl": ttl_seconds})))
+        if self.relays.turn:
+            member.relays_until = self.turns.now() + ttl_seconds * RENEWED_AFTER
 
     def leave(self, member: Member) -> None:
         """The connection is gone. Its slot is nobody's for a minute, so that nothing late finds a stranger in it."""
@@ -217,13 +235,38 @@ class Room:
             changes["state"] = wish.state
             # A hidden tab is sent nothing that moves; when it is seen again it gets the places of the moment.
             member.passive = wish.state == "away"
-        if isinstance(wish.screens, int) and not 0 <= wish.screens <= MAX_SCREENS:
-            return self.complain(member, "invalid_input", f"at most {MAX_SCREENS} screens are shared at once")
-        for name in ("mic", "camera", "screens", "follow"):
+        if (refusal := self._media_refusal(member, wish)) is not None:
+            return self.complain(member, *refusal)
+        for name in ("call", "mic", "camera", "screens", "follow"):
             if (said := getattr(wish, name)) is not msgspec.UNSET:
                 changes[name] = said
+        if changes.get("call") is False:
+            changes |= {"mic": False, "camera": False, "screens": 0}
         self._change(member, **changes)
         self.relay.tick_wanted()
+
+    def _media_refusal(self, member: Member, wish: SetPresence) -> tuple[str, str] | None:
+        """Why a member may not be heard, seen or show what they wish to, or None."""
+        voice, screens = member.grant.offers("voice_chat"), member.grant.offers("screen_sharing")
+        if wish.call is True:
+            if not (voice or screens):
+                return "not_offered", "voice and screens are switched off in this room"
+            others = sum(entry.call and entry.slot != member.slot for entry in self.relay.presence.entries())
+            if others >= MESH_MEMBERS:
+                return "call_full", f"{MESH_MEMBERS} are in the call already, which is as many as it carries"
+        if wish.mic is True or wish.camera is True:
+            if not voice:
+                return "not_offered", "voice is switched off in this room"
+            if not member.may("room:voice"):
+                return "not_allowed", f"the role {member.grant.member.role} may listen, not be heard"
+        if isinstance(wish.screens, int) and wish.screens:
+            if not screens:
+                return "not_offered", "showing a screen is switched off in this room"
+            if not member.may("room:present"):
+                return "not_allowed", f"the role {member.grant.member.role} may watch, not show a screen"
+            if not 0 <= wish.screens <= MAX_SCREENS:
+                return "invalid_input", f"at most {MAX_SCREENS} screens are shared at once"
+        return None
 
     def _signal(self, member: Member, signal: Signal) -> None:
         if not (member.grant.offers("voice_chat") or member.grant.offers("screen_sharing")):
@@ -233,16 +276,35 @@ class Room:
         refusal = self.signaling.refusal(sender, signal, peer.incarnation if peer else None, self.turns.now())
         if refusal is not None or peer is None:
             return self.complain(member, refusal or "no_such_member", "the signal was not passed on", peer=signal.peer)
+        if not (self._in_call(member.slot) and self._in_call(signal.peer)):
+            return self.complain(member, "not_in_call", "signals pass between members of the call", peer=signal.peer)
         peer.owe_signal(passed_on(member.slot, signal))
         self.relay.soon()
+
+    def _in_call(self, slot: int) -> bool:
+        entry = self.relay.presence.get(slot)
+        return entry is not None and entry.call
 
     # Presence
 
     def regrant(self, member: Member, grant: Grant) -> None:
-        """Apply rights that web has just told anew."""
-        if member.grant.member != grant.member:
-            member.grant = grant
-            self._change(member, role=grant.member.role)
+        """Apply rights that web has just told anew, and tell whom they concern."""
+        if member.grant == grant:
+            return
+        member.grant = grant
+        offers, may = grant.offers, member.may
+        ended: dict[str, Any] = {}
+        if not (offers("voice_chat") and may("room:voice")):
+            ended |= {"mic": False, "camera": False}
+        if not (offers("screen_sharing") and may("room:present")):
+            ended["screens"] = 0
+        if not (offers("voice_chat") or offers("screen_sharing")):
+            ended["call"] = False
+        self._change(member, role=grant.member.role, **ended)
+        told_anew = {
+            "role": grant.member.role, "permissions": sorted(grant.member.permissions), "features": grant.features,
+        }  # fmt: skip
+        self.relay.tell_one(member, websocket_frame(told(Kind.STATE, told_anew)))
 
     def _appear(self, member: Member) -> None:
         person = member.grant.member
@@ -274,6 +336,8 @@ class Room:
                 self._appear(member)
             if not member.clear:
                 member.judge(now)
+            if member.relays_until is not None and now >= member.relays_until:
+                self._tell_relays(member)
         favoured = {slot for slot, member in self.members.items() if member.grant.member.role in FAVOURED_ROLES}
         self.relay.cursors.settle(favoured)
         for member in self.members.values():

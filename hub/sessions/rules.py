@@ -120,4 +120,4 @@ def would_change(
 
 
 # What a room may be asked to offer, and what this hub serves today; the rest is remembered and said so.
-SERVED_FEATURES = frozenset({"live_cursor"})
+SERVED_FEATURES = frozenset({"live_cursor", "voice_chat", "screen_sharing"})

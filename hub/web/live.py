@@ -10,6 +10,7 @@ import datetime as dt
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
 from hub.core import limits
 from hub.core.clock import iso
@@ -24,6 +25,7 @@ from hub.ledger.keys import CheckpointKey
 from hub.people import once
 from hub.rooms import views as rooms
 from hub.sessions import views as sessions
+from hub.sessions.tables import sessions as sessions_table
 from hub.web.identity import by_claim, claim_of
 
 SERVICE_ONLY = "only a service of this hub may ask this"
@@ -87,6 +89,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     session: str
     claim: str
     member: Member | None  # None: not any more
+    features: dict[str, bool]
 
 
 def make_ticket(house: House, actor: Actor, body: Any) -> Ticket:
@@ -139,8 +142,14 @@ def recheck(house: House, actor: Actor, body: Any) -> list[Standing]:
         asked = msgspec.convert(body, Recheck)
     except msgspec.ValidationError as error:
         raise InvalidInput(str(error)) from None
+    offered = {session: _features(house, session) for session in {one.session for one in asked.members}}
     return [
-        Standing(session=one.session, claim=one.claim, member=_member(house, one.session, one.claim))
+        Standing(
+            session=one.session,
+            claim=one.claim,
+            member=_member(house, one.session, one.claim),
+            features=offered[one.session],
+        )
         for one in asked.members
     ]
 
@@ -154,6 +163,13 @@ def messages(house: House, actor: Actor, body: Any) -> rooms.MessagePage:
         raise InvalidInput(str(error)) from None
     with house.scope(actor) as scope:
         return rooms.page(scope, asked.session, asked.after, asked.limit)
+
+
+def _features(house: House, session_id: str) -> dict[str, bool]:
+    """What a session's room offers now."""
+    with house.db.read() as conn:
+        found = conn.execute(sa.select(sessions_table.c.features).where(sessions_table.c.id == session_id)).scalar()
+    return dict(found or {})
 
 
 def _refuse_others(actor: Actor) -> None:

@@ -77,7 +77,19 @@ customElements.define("live-room", class extends HTMLElement {
     });
     for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => this.tellActive("active"), { passive: true });
     room.open();
+    this.offerCall();
     customElements.whenDefined("shared-draft").then(() => this.querySelector("shared-draft")?.join(room, this.me, this.dataset.name));
+  }
+
+  /** Voice and screens are fetched when a room offers them. */
+  offerCall() {
+    const [bar, tiles] = ["media-bar", "tiles"].map((name) => this.querySelector(`[data-slot=${name}]`));
+    const relayOnly = new URLSearchParams(location.search).has("relay-only");
+    this.room.addEventListener("welcome", async ({ detail: { features } }) => {
+      if (this.media || !(features.voice_chat || features.screen_sharing)) return;
+      const { Media } = await import("./room-media.js");
+      this.media ??= new Media({ room: this.room, bar, tiles, me: this.me, relayOnly });
+    });
   }
 
   tellActive(state) {

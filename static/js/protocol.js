@@ -60,7 +60,7 @@ export function decode(data) {
 
 const CLIENT = {
   HELLO: ({ proto = VERSION, build, resume, caps }) => jsonFrame(KIND.HELLO, { proto, build, resume, caps }),
-  PSET: ({ state, mic, camera, screens, follow }) => jsonFrame(KIND.PSET, { state, mic, camera, screens, follow }),
+  PSET: ({ state, call, mic, camera, screens, follow }) => jsonFrame(KIND.PSET, { state, call, mic, camera, screens, follow }),
   MSG: ({ client_id, text, to, about }) => jsonFrame(KIND.MSG, { client_id, text, to: to || undefined, about: about || undefined }),
   ACT: ({ client_id, action }) => jsonFrame(KIND.ACT, { client_id, action }),
   CAPTION: ({ text, final, lang }) => jsonFrame(KIND.CAPTION, { text, final: final || undefined, lang: lang || undefined }),

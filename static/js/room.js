@@ -7,7 +7,7 @@
  * Events (their `detail`): state {state, code, retry_ms} · welcome · people (Map of slot to member) ·
  * cursors [{slot, member, view, x, y, gone}] · message · event · log {job, offset, size, done, data} ·
  * signal {peer, member, polite, signal} · draft (a YSYNC, YUPD, YAWARE or YACK frame) · gap {lane, reason} ·
- * trouble {code, text, …}. */
+ * ice {servers, ttl} · standing (the welcome, with one's rights as they are now) · trouble {code, text, …}. */
 
 import { GONE, CLOSE, VERSION, decode, encode, mayReconnect } from "./protocol.js";
 
@@ -120,7 +120,7 @@ export class Room extends EventTarget {
     });
   }
 
-  /** Tell the others about oneself: {state: "active" | "idle" | "away", mic, camera, screens, follow}. */
+  /** Tell the others about oneself: {state: "active" | "idle" | "away", call, mic, camera, screens, follow}. */
   tell(presence) {
     Object.assign(this.#presence, presence);
     this.#send({ kind: "PSET", ...presence });
@@ -346,6 +346,16 @@ export class Room extends EventTarget {
     const [me, member] = [this.members.get(this.slot), this.members.get(peer)];
     if (!me || !member || generation !== pairGeneration(this.slot, me.incarnation, peer, member.incarnation)) return;
     this.#emit("signal", { peer, member, polite: this.slot < peer, signal });
+  }
+
+  onICE(frame) {
+    this.#emit("ice", frame);
+  }
+
+  /** What the hub says of one's own standing, when it has changed under way. */
+  onSTATE({ role, permissions, features }) {
+    if (permissions) Object.assign(this.welcome, { role, permissions, features });
+    this.#emit("standing", this.welcome);
   }
 
   onYSYNC(frame) {

@@ -33,6 +33,7 @@ from tests.web.page_world import World
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 Look = Callable[..., Page]
+Launch = Callable[..., Browser]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,15 +44,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """The system's Chromium; in root's hands it runs without its sandbox, on pages of our own only."""
+def launch() -> Iterator[Launch]:
+    """`launch("--flag", ...)`: the system's Chromium; in root's hands without its sandbox, on pages of our own only."""
     found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
     assert found is not None, "no Chromium on this machine"
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    sandboxless = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield browser
-        browser.close()
+        yield lambda *flags: playwright.chromium.launch(executable_path=found, args=[*sandboxless, *flags])
+
+
+@pytest.fixture(scope="session")
+def chromium(launch: Launch) -> Iterator[Browser]:
+    browser = launch()
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")

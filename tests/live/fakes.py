@@ -100,7 +100,7 @@ class FakeSink:
         return [frame.body for frame in self.frames() if isinstance(frame, Told) and frame.kind is kind]
 
 
-ALL = frozenset({"room:join", "room:speak", "job:read"})
+ALL = frozenset({"room:join", "room:speak", "room:voice", "room:present", "job:read"})
 
 
 def grant(name: str, *, role: str = "read_write", permissions: frozenset[str] = ALL, **changes: Any) -> Grant:
@@ -109,7 +109,7 @@ def grant(name: str, *, role: str = "read_write", permissions: frozenset[str] = 
     facts: dict[str, Any] = {
         "session": "ses_1",
         "name": "ana/lab",
-        "features": {"voice_chat": True},
+        "features": {"voice_chat": True, "screen_sharing": True},
         "epoch": "e1",
         "sequence": 0,
     }

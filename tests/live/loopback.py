@@ -24,7 +24,7 @@ from hub.live.node import Node
 from hub.live.room import Room
 
 TOKEN = "clg_service"
-SPEAKER = ["job:read", "room:join", "room:speak"]
+SPEAKER = ["job:read", "room:join", "room:present", "room:speak", "room:voice"]
 
 
 class FakeWeb:
@@ -136,7 +136,12 @@ class FakeWeb:
         if (refusal := self._refusal(request)) is not None:
             return refusal
         asked = (await request.json())["members"]
-        return JSONResponse([{**one, "member": self._member(one["claim"].partition(":")[2])} for one in asked])
+        return JSONResponse(
+            [
+                {**one, "member": self._member(one["claim"].partition(":")[2]), "features": self.features}
+                for one in asked
+            ]
+        )
 
     async def _messages(self, request: Request) -> Response:
         asked = await request.json()

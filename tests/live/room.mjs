@@ -36,6 +36,10 @@ clearInterval(pointing);
 print("cursor", { who: member.name, view, x, y, gone });
 
 print("said", { sequence: await ana.say("one") });
+const calling = heard(ana, "people", (people) => [...people.values()].every((one) => one.call));
+ana.tell({ call: true });
+ben.tell({ call: true });
+await calling;
 const signaled = heard(ben, "signal");
 ana.signal(ben.slot, { desc: { type: "offer", sdp: "v=0" } });
 const { signal, polite } = await signaled;

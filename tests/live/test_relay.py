@@ -258,9 +258,15 @@ def test_who_reads_nothing_for_ten_seconds_is_cut_off_even_for_little(room: Room
     assert member.closed
 
 
+def call(room: Room, *members: Member) -> None:
+    for member in members:
+        room.hear(member, frames.SetPresence(call=True))
+
+
 def test_signals_are_never_merged_and_too_many_kept_ones_cut(room: Room, turns: FakeTurns) -> None:
     ana, _ = enter(room, turns, "ana")
     ben, slow = enter(room, turns, "ben")
+    call(room, ana, ben)
     slow.stall()
     room.relay.tell(Kind.MSG, {"sequence": 1}, "messages", 1)
     turns.turn()
@@ -377,13 +383,19 @@ def test_other_floods_are_answered_and_then_end_the_connection(room: Room, turns
 def test_a_signal_reaches_only_its_peer_and_says_from_whom(room: Room, turns: FakeTurns) -> None:
     ana, ana_sink = enter(room, turns, "ana")
     ben, ben_sink = enter(room, turns, "ben")
-    _, eve_sink = enter(room, turns, "eve")
+    eve, eve_sink = enter(room, turns, "eve")
+    call(room, ana, ben)
     body = json.dumps({"desc": {"type": "offer", "sdp": "v=0"}}).encode()
     room.hear(ana, frames.Signal(ben.slot, 1 << 16 | 1, body))
     turns.turn()
     got = [frame for frame in ben_sink.frames() if isinstance(frame, frames.Signal)]
     assert got == [frames.Signal(ana.slot, 1 << 16 | 1, body)]
     assert not any(isinstance(frame, frames.Signal) for frame in ana_sink.frames() + eve_sink.frames())
+    for sender, peer in ((eve, ben), (ben, eve)):
+        room.hear(sender, frames.Signal(peer.slot, 1 << 16 | 1, body))
+        turns.turn()
+    assert [said["code"] for said in eve_sink.told(Kind.ERR) + ben_sink.told(Kind.ERR)] == ["not_in_call"] * 2
+    assert not any(isinstance(frame, frames.Signal) for frame in eve_sink.frames()), "who is not in the call hears none"
 
 
 @pytest.mark.parametrize(("peer", "generation"), [(1, 1 << 16 | 2), (1, 0), (0, 1 << 16 | 1), (77, 1 << 16 | 1)])
