@@ -20,7 +20,7 @@ export class Media {
     Object.assign(this, { room, bar, tiles, me, relayOnly });
     this.peers = new Map(); // "slot:incarnation" -> {peer, member, streams}
     this.sharing = { voice: null, camera: null, screens: [] };
-    this.servers = [];
+    this.servers = room.relays?.servers ?? [];
     this.wanted = false;
     const on = (kind, hear) => room.addEventListener(kind, ({ detail }) => hear(detail));
     on("welcome", () => this.#enter());

@@ -349,6 +349,7 @@ export class Room extends EventTarget {
   }
 
   onICE(frame) {
+    this.relays = frame; // it comes with the welcome, and again in time; who is late to listen finds it here
     this.#emit("ice", frame);
   }
 

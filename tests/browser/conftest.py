@@ -25,7 +25,7 @@ from hub.core.house import House
 from hub.core.settings import Settings
 from hub.perform import perform as perform_action
 from hub.web.application import create
-from tests.browser.room_world import enter, hub, session  # noqa: F401 - fixtures
+from tests.browser.room_world import enter, hub, session, settings  # noqa: F401 - fixtures
 from tests.conftest import NOW, make_person
 from tests.web import page_world
 from tests.web.page_world import World

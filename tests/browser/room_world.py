@@ -52,11 +52,17 @@ class Hub(msgspec.Struct):
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+def settings() -> dict[str, str]:
+    """What a module's hub is told besides; a module overrides this."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, str]) -> Iterator[Hub]:
     """`collegium up`, with all its processes."""
     data = tmp_path_factory.mktemp("up")
     said = data.with_suffix(".log")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("COLLEGIUM_")}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("COLLEGIUM_")} | settings
     command = [sys.executable, "-m", "hub.cli", "up", "--data", str(data), "--port", "0", "--plain"]
     with said.open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)

@@ -23,17 +23,6 @@ RECEIVED = """async (kind) => {
   }
   return bytes;
 }"""
-PAIRS = """async () => {
-  const kinds = new Set();
-  for (const { peer } of document.querySelector("live-room").media.peers.values()) {
-    const stats = await peer.connection.getStats();
-    for (const one of stats.values()) {
-      if (one.type !== "candidate-pair" || one.state !== "succeeded" || !one.nominated) continue;
-      kinds.add(stats.get(one.localCandidateId).candidateType);
-    }
-  }
-  return [...kinds];
-}"""
 
 
 @pytest.fixture(scope="module")
