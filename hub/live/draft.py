@@ -293,13 +293,17 @@ class Draft:
         framed = {
             slot: websocket_frame(encode(DraftAware(self.name, slot, data))) for slot, data in sorted(carets.items())
         }
+        everyone = b"".join(framed.values())
         for member in members:
             if not self._takes(member):
                 self._carets_behind.add(member)
                 continue
             self._carets_behind.discard(member)
-            if others := b"".join(frame for slot, frame in framed.items() if slot != member.slot):
-                self._room.relay.tell_one(member, others)
+            told = everyone
+            if member.slot in framed:
+                told = b"".join(frame for slot, frame in framed.items() if slot != member.slot)
+            if told:
+                self._room.relay.tell_one(member, told)
 
     # Leaving
 

@@ -39,6 +39,8 @@ class FakeWeb:
             Route("/api/live/redeem", self._redeem, methods=["POST"]),
             Route("/api/live/recheck", self._recheck, methods=["POST"]),
             Route("/api/live/messages", self._messages, methods=["POST"]),
+            Route("/api/live/drafts/open", self._open_draft, methods=["POST"]),
+            Route("/api/live/drafts/updates", self._draft_updates, methods=["POST"]),
             Route("/api/events", self._events),
             Route("/api/actions", self._act, methods=["POST"]),
             Route("/api/jobs/{job}", self._job),
@@ -147,6 +149,13 @@ class FakeWeb:
         asked = await request.json()
         found = [m for m in self.messages if m["sequence"] > asked["after"]][: asked["limit"]]
         return self._refusal(request) or JSONResponse({"messages": found, "head": len(self.messages)})
+
+    async def _open_draft(self, request: Request) -> Response:
+        """An empty draft, whatever its name: carets need no more. Drafts themselves are tried with a real web."""
+        return self._refusal(request) or JSONResponse({"epoch": 1, "sequence": 0, "state": "AA==", "update": "AAA="})
+
+    async def _draft_updates(self, request: Request) -> Response:
+        return self._refusal(request) or JSONResponse({"epoch": 1, "head": 0, "updates": []})
 
     async def _events(self, request: Request) -> Response:
         after = request.query_params["after"]

@@ -25,7 +25,7 @@ from hub.web import routes
 REFS = {
     "/api/jobs/": "job", "/api/entries/": "entry", "/api/artifacts/": "artifact", "/api/exports/": "export",
     "/api/experiments/": "experiment", "/api/workflows/": "workflow", "/jobs/": "job", "/entries/": "entry",
-    "/artifacts/": "artifact", "/api/chats/channels/": "channel",
+    "/artifacts/": "artifact", "/api/chats/channels/": "channel", "/api/drafts/": "draft",
 }  # fmt: skip
 # What must be said beside, for the address to be looked at.
 NEEDED = {"/api/entries/{ref:path}/statement": "?key=lab"}
@@ -36,7 +36,7 @@ OTHERS = {"actor": "anyone", "action": "job:read", "key": "key", "wait": "0"}
 # Fields of actions that name a thing of somebody's: the kind.
 TARGETS = {
     "session_id": "session", "job": "job", "artifact": "artifact", "entry_id": "entry", "link": "link",
-    "object": "job",
+    "object": "job", "draft": "draft",
 }  # fmt: skip
 # Values of required fields for which any text will not do.
 VALUES: dict[str, Any] = {
@@ -76,9 +76,10 @@ def address(path: str, aim: Aim) -> str:
 
     def value(match: re.Match[str]) -> str:
         name = match[1].partition(":")[0]
-        if name == "ref":
-            return aim.ids[next(kind for start, kind in REFS.items() if path.startswith(start))]
-        known = {"id": aim.ids["session"], "owner": aim.owner, "name": aim.name, "token": "clgx_" + "0" * 43}
+        if name in ("ref", "id"):
+            kinds = (kind for start, kind in REFS.items() if path.startswith(start))
+            return aim.ids[next(kinds) if name == "ref" else next(kinds, "session")]
+        known = {"number": "1", "owner": aim.owner, "name": aim.name, "token": "clgx_" + "0" * 43}
         return known[name]
 
     return re.sub(r"\{([a-z:]+)\}", value, path) + NEEDED.get(path, "")

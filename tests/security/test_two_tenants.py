@@ -79,6 +79,7 @@ def aim_at(house: House, perform: Perform, owner: Actor, session: str, name: str
         "experiment": perform(owner, "run", tool="experiment_orchestrator", session_id=session, dag=[node])[
             "experiment"
         ],
+        "draft": perform(owner, "draft_create", session_id=session, name="plan")["id"],
         "channel": "slack:T1:C1",
     }
     return Aim(ids, owner.handle, name)
@@ -205,7 +206,7 @@ def test_a_guest_who_may_write_never_submits_signs_shares_or_decides(
             assert status in (403, 404, 400), (shape.tag, status, code)
         if status == 200 and aimed:
             done.add(shape.needs)
-    assert done <= {"entry:write", "artifact:write", "room:speak"} and "entry:write" in done
+    assert done <= {"entry:write", "artifact:write", "room:speak", "draft:write"} and "entry:write" in done
 
 
 def test_a_revoked_link_leaves_its_guest_nothing_at_any_address(
