@@ -6,14 +6,15 @@ member missed is made good by the places of the moment. Those who look at the sa
 
 from collections.abc import Iterable, Set
 
-from hub.live.frames import GONE, MAX_TICK_CURSORS, Cursor
-from hub.live.protocol import encode_tick, websocket_frame
+from hub.live.frames import GONE, MAX_TICK_CURSORS, Cursor, Heat
+from hub.live.protocol import encode, encode_tick, websocket_frame
 from hub.live.rules import VISIBLE_CURSORS, neighbourhoods
 
 Spot = tuple[int, int, int, int, int]  # slot, view, x, y, flags
 Audience = tuple[tuple[int, int], ...]  # (view, neighbourhood) for each view looked at
 ROOM_VIEW = 0  # the room itself: everyone looks at it
 LAST_VIEW = 255
+HEAT_COLUMNS, HEAT_ROWS = 16, 12
 
 
 class Views:
@@ -49,6 +50,7 @@ class Cursors:
         self.tick = 0
         self._left: list[tuple[int, int]] = []
         self._crowds: dict[int, tuple[list[frozenset[int]], dict[int, int]]] = {}
+        self._heats: dict[tuple[int, int], bytes] = {}
 
     def move(self, slot: int, cursor: Cursor) -> None:
         """Note the newest position; a cursor that leaves its view is told to those who looked there."""
@@ -79,6 +81,7 @@ class Cursors:
         for slot, view, x, y, _ in self.spots.values():
             by_view.setdefault(view, {})[slot] = (x, y)
         self._crowds = {}
+        self._heats.clear()
         for view, places in by_view.items():
             if len(places) > self.visible:
                 places_seen = neighbourhoods(places, favoured, self.visible)
@@ -122,6 +125,24 @@ class Cursors:
                 if spot[0] != slot
             ]
         )
+
+    def heat(self, audience: Audience) -> bytes:
+        """The framed HEAT of each crowded view in an audience: how many cursors it is not shown are in each tile."""
+        return b"".join([self._heat(view, home) for view, home in audience if home >= 0 and view in self._crowds])
+
+    def _heat(self, view: int, home: int) -> bytes:
+        known = self._heats.get((view, home))
+        if known is not None:
+            return known
+        seen = self._crowds[view][0]
+        shown, counts = seen[min(home, len(seen) - 1)], [0] * (HEAT_COLUMNS * HEAT_ROWS)
+        for slot, _, x, y, _ in (spot for spot in self.spots.values() if spot[1] == view):
+            if slot not in shown:
+                counts[(y * HEAT_ROWS >> 16) * HEAT_COLUMNS + (x * HEAT_COLUMNS >> 16)] += 1
+        tiles = bytes(min(255, count) for count in counts)
+        framed = websocket_frame(encode(Heat(view, HEAT_COLUMNS, HEAT_ROWS, tiles)))
+        self._heats[view, home] = framed
+        return framed
 
     def _framed(self, told: list[Spot]) -> bytes:
         """As many TICKs as it takes, each small enough for a datagram."""

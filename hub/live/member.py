@@ -84,8 +84,8 @@ class Member:
 
     __slots__ = (
         "_busy_since", "_counters", "_own", "_pending", "_pending_bytes", "_pending_signals", "allowance", "audience",
-        "closed", "cursors_behind", "grant", "held", "incarnation", "passive", "presence_version", "relays_until",
-        "sink", "slot", "token", "views",
+        "closed", "cursors_behind", "grant", "held", "incarnation", "lag_told", "passive", "presence_version",
+        "relays_until", "sink", "skipped", "slot", "token", "views",
     )  # fmt: skip
 
     def __init__(self, slot: int, incarnation: int, grant: Grant, sink: Sink, token: str, counters: Counters) -> None:
@@ -102,6 +102,9 @@ class Member:
         self.presence_version = 0
         self.cursors_behind = True
         self.relays_until: float | None = None
+        # Ticks this member was spared, and what it was last told of that: (state, how many others are behind).
+        self.skipped = 0
+        self.lag_told: tuple[str, int] = (Lane.CLEAR.value, 0)
         # Until the replay is through, what is new is held back: (lane, number in it, framed).
         self.held: list[tuple[str, int, bytes]] | None = []
         self._own: list[bytes] = []
@@ -160,6 +163,7 @@ class Member:
             self._counters.conflated += 1
         if tick:
             self._counters.skipped_ticks += 1
+            self.skipped += 1
             self.cursors_behind = True
         self.judge(now)
 

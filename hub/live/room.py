@@ -323,6 +323,19 @@ class Room:
         if self.relay.cursors.leave(member.slot):
             self.relay.tick_wanted()
 
+    def _tell_lag(self, member: Member, behind: int, now: float) -> None:
+        """Tell a member that it does not keep up, or does again; and who shows or moderates, how many do not."""
+        entry = self.relay.presence.get(member.slot)
+        leads = member.may("room:moderate") or (entry is not None and entry.screens > 0)
+        state = (member.lane(now).value, behind if leads else 0)
+        if state == member.lag_told or member.held is not None:
+            return
+        member.lag_told = state
+        said: dict[str, Any] = {"state": state[0], "skipped": member.skipped, "send_ms": self.relay.pace_ms}
+        if leads:
+            said["behind"] = behind
+        self.relay.tell_one(member, websocket_frame(told(Kind.LAG, said)))
+
     def sweep(self) -> None:
         """Once a second: the silent go from presence, then altogether; crowds are cut anew; laggards are judged."""
         now = self.turns.now()
@@ -340,6 +353,10 @@ class Room:
                 self._tell_relays(member)
         favoured = {slot for slot, member in self.members.items() if member.grant.member.role in FAVOURED_ROLES}
         self.relay.cursors.settle(favoured)
+        behind = sum(not member.clear for member in self.members.values())
         for member in self.members.values():
             member.audience = self.relay.cursors.audience(member.slot, member.views)
+            if not member.passive and member.clear and (heat := self.relay.cursors.heat(member.audience)):
+                self.relay.tell_one(member, heat)
+            self._tell_lag(member, behind, now)
         self.release_slots()

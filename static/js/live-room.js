@@ -62,6 +62,8 @@ customElements.define("live-room", class extends HTMLElement {
     on("message", (message) => this.hearMessage(message));
     on("event", () => this.freshen());
     on("gap", () => announce("More was said while you were away than is shown; open the page again to see all of it."));
+    on("heat", ({ view, columns, rows, counts }) => view === this.point && this.cursors?.heat(columns, rows, counts));
+    on("lag", (lag) => this.tellLag(lag));
     on("trouble", ({ text }) => text && announce(text));
     if (this.point) room.look([this.point]);
     this.canvas?.addEventListener("pointermove", (event) => {
@@ -79,6 +81,15 @@ customElements.define("live-room", class extends HTMLElement {
     room.open();
     this.offerCall();
     customElements.whenDefined("shared-draft").then(() => this.querySelector("shared-draft")?.join(room, this.me, this.dataset.name));
+  }
+
+  /** Under load the room says so: to who is behind, and to who leads how many are. */
+  tellLag({ state, behind = 0 }) {
+    const words = [];
+    if (state !== "clear") words.push("Your connection does not keep up; cursors wait");
+    const others = behind - (state === "clear" ? 0 : 1);
+    if (others > 0) words.push(others === 1 ? "One person is behind" : `${others} people are behind`);
+    this.querySelector("[data-say=lag]").textContent = words.length ? `${words.join(". ")}.` : "";
   }
 
   /** Voice and screens are fetched when a room offers them. */

@@ -5,6 +5,7 @@ import { tone } from "./words.js";
 export const FULL = 65_535;
 const FADE_MS = 4_000;
 const GONE_MS = 12_000;
+const HEAT_MS = 3_000;
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Cursors {
@@ -48,6 +49,34 @@ export class Cursors {
     this.#tellSoon();
   }
 
+  /** A crowd beyond the cursors that are shown: how many there are in each tile, as a shade and as a number. */
+  heat(columns, rows, counts) {
+    this.crowd = counts.reduce((sum, count) => sum + count, 0);
+    this.crowdAt = performance.now();
+    this.shade ??= this.layer.insertBefore(make("canvas", { class: "heat" }), this.layer.firstChild);
+    Object.assign(this.shade, { width: columns, height: rows });
+    const box = this.box();
+    const layer = this.layer.getBoundingClientRect();
+    const place = { left: box.left - layer.left, top: box.top - layer.top, width: box.width, height: box.height };
+    for (const [name, value] of Object.entries(place)) this.shade.style[name] = `${value}px`;
+    const pen = this.shade.getContext("2d");
+    pen.fillStyle = getComputedStyle(this.layer).getPropertyValue("color");
+    const most = Math.max(1, ...counts);
+    counts.forEach((count, at) => {
+      pen.globalAlpha = count / most;
+      if (count) pen.fillRect(at % columns, Math.floor(at / columns), 1, 1);
+    });
+    this.#tellSoon();
+  }
+
+  #cool() {
+    if (!this.crowd || performance.now() - this.crowdAt < HEAT_MS) return;
+    this.crowd = 0;
+    this.shade.remove();
+    this.shade = null;
+    this.#tellSoon();
+  }
+
   remove(slot) {
     const cursor = this.shown.get(slot);
     if (!cursor) return;
@@ -74,6 +103,7 @@ export class Cursors {
   }
 
   #age() {
+    this.#cool();
     const now = performance.now();
     for (const [slot, cursor] of this.shown) {
       if (now - cursor.at > GONE_MS) this.remove(slot);
@@ -86,6 +116,7 @@ export class Cursors {
     this.telling ??= setTimeout(() => {
       this.telling = null;
       const lines = [...this.shown.values()].map((c) => `${c.name} points at the ${where(c.x / FULL, c.y / FULL)}`);
+      if (this.crowd) lines.push(`${this.crowd} more point at it`);
       this.list?.replaceChildren(...(lines.length ? lines : ["Nobody points at anything now."]).map((line) => make("li", {}, line)));
       if (this.sentence && STILL.matches) this.sentence.textContent = lines.length ? `${lines.join("; ")}.` : "";
     }, 500);

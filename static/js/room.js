@@ -7,7 +7,7 @@
  * Events (their `detail`): state {state, code, retry_ms} · welcome · people (Map of slot to member) ·
  * cursors [{slot, member, view, x, y, gone}] · message · event · log {job, offset, size, done, data} ·
  * signal {peer, member, polite, signal} · draft (a YSYNC, YUPD, YAWARE or YACK frame) · gap {lane, reason} ·
- * ice {servers, ttl} · standing (the welcome, with one's rights as they are now) · trouble {code, text, …}. */
+ * heat {view, columns, rows, counts} · lag {state, skipped, send_ms, behind} · ice {servers, ttl} · standing (the welcome, with one's rights as they are now) · trouble {code, text, …}. */
 
 import { GONE, CLOSE, VERSION, decode, encode, mayReconnect } from "./protocol.js";
 
@@ -346,6 +346,14 @@ export class Room extends EventTarget {
     const [me, member] = [this.members.get(this.slot), this.members.get(peer)];
     if (!me || !member || generation !== pairGeneration(this.slot, me.incarnation, peer, member.incarnation)) return;
     this.#emit("signal", { peer, member, polite: this.slot < peer, signal });
+  }
+
+  onHEAT({ view, columns, rows, data }) {
+    this.#emit("heat", { view: view ? this.views.get(view) ?? "" : "", columns, rows, counts: data });
+  }
+
+  onLAG(frame) {
+    this.#emit("lag", frame);
   }
 
   onICE(frame) {

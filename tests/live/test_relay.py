@@ -451,3 +451,51 @@ def test_an_empty_room_keeps_nothing(room: Room, turns: FakeTurns) -> None:
     assert room.release_slots()
     assert not room.relay.cursors.spots
     assert room.relay.presence.snapshot().endswith(b'"members":[]}')
+
+
+def test_a_crowd_is_told_as_a_density_of_the_cursors_one_is_not_shown(turns: FakeTurns) -> None:
+    room = Room("ses_1", turns, visible=10)
+    people = [enter(room, turns, f"p{number}") for number in range(50)]
+    for number, (member, _) in enumerate(people):
+        room.hear(member, Cursor(0, number * 1300, 0, 0, 0))
+    turns.advance(1)
+    room.sweep()
+    turns.advance(0.1)
+    for _, sink in people:
+        [heat] = [frame for frame in sink.frames() if isinstance(frame, frames.Heat)]
+        assert (heat.view, len(heat.counts), sum(heat.counts)) == (0, heat.columns * heat.rows, 40)
+        assert set(heat.counts[heat.columns :]) == {0}, "all point at the upper edge"
+    for member, _ in people[10:]:
+        room.leave(member)
+    room.sweep()
+    turns.advance(0.1)
+    _, sink = people[0]
+    sink.take()
+    room.sweep()
+    turns.advance(0.1)
+    assert not any(isinstance(frame, frames.Heat) for frame in sink.take()), "ten are no crowd"
+
+
+def test_who_is_behind_is_told_and_who_leads_hears_how_many_are(room: Room, turns: FakeTurns) -> None:
+    moderator = frozenset({"room:join", "room:moderate"})
+    _, lead = enter(room, turns, "ana", permissions=moderator)
+    shows, shower = enter(room, turns, "eve")
+    room.hear(shows, frames.SetPresence(screens=1))
+    ben, slow = enter(room, turns, "ben")
+    slow.stall()
+    room.relay.tell(Kind.MSG, {"sequence": 1}, "messages", 1)
+    turns.advance(0.1)
+    room.sweep()
+    turns.advance(0.1)
+    for sink in (lead, shower):
+        assert [said["behind"] for said in sink.told(Kind.LAG)] == [1]
+    room.hear(shows, Cursor(0, 1, 2, 0, 0))
+    turns.advance(0.1)
+    slow.flow()
+    room.sweep()
+    room.sweep()
+    turns.advance(0.1)
+    assert slow.told(Kind.LAG)[-1] == {"state": "clear", "skipped": 1, "send_ms": 33}
+    for sink in (lead, shower):
+        assert [said["behind"] for said in sink.told(Kind.LAG)] == [1, 0], "told when it changes, not each second"
+    assert ben.clear
