@@ -256,6 +256,12 @@ def load(environ: Mapping[str, str], **overrides: Any) -> Settings:
                 f"{PREFIX}{name.upper()}: {error}", code="bad_setting", path=PREFIX + name.upper()
             ) from None
     settings = Settings(**converted, given=frozenset(name for name, value in values.items() if value not in (None, "")))
+    if settings.turn_urls and not settings.turn_secret:
+        raise InvalidInput(
+            "COLLEGIUM_TURN_URLS needs COLLEGIUM_TURN_SECRET: nobody gets past the relay without",
+            code="bad_setting",
+            path="COLLEGIUM_TURN_SECRET",
+        )
     _refuse_weak(settings)
     return settings
 

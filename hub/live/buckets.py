@@ -58,17 +58,20 @@ STRIKES = 3
 STRIKE_SECONDS = 10.0
 # Who is a little too eager is above the rate by a few frames; what sends hundreds within a second is no client.
 FLOOD_FRAMES = 500
+# What the next one of its kind replaces is dropped when there is too much of it, and not punished short of a flood.
+REPLACED = frozenset({Kind.CUR, Kind.YAWARE})
 
 
 class Allowance:
     """The buckets and strikes of one connection."""
 
-    __slots__ = ("_buckets", "_excess", "_strikes")
+    __slots__ = ("_buckets", "_excess", "_excess_since", "_strikes")
 
     def __init__(self) -> None:
         self._buckets: dict[Kind, Bucket] = {}
         self._strikes: list[float] = []
         self._excess = 0
+        self._excess_since = float("-inf")
 
     def take(self, kind: Kind, now: float) -> int:
         """0 when the frame may pass, else the milliseconds to wait for the next one of its kind."""
@@ -83,6 +86,11 @@ class Allowance:
         self._strikes = [at for at in self._strikes if now - at < STRIKE_SECONDS]
         if not self._strikes or now - self._strikes[-1] >= 1.0:
             self._strikes.append(now)
-            self._excess = 0
+        return self.flooded(now) or len(self._strikes) >= STRIKES
+
+    def flooded(self, now: float) -> bool:
+        """Count one excess; True when there were hundreds within a second."""
+        if now - self._excess_since >= 1.0:
+            self._excess, self._excess_since = 0, now
         self._excess += 1
-        return len(self._strikes) >= STRIKES or self._excess >= FLOOD_FRAMES
+        return self._excess >= FLOOD_FRAMES

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from hub.live.buckets import REPLACED
 from hub.live.closing import Closing
 from hub.live.cursors import Views
 from hub.live.frames import ClientFrame, Cursor, Kind, Ping, Pong, SetPresence, Signal, View
@@ -172,16 +173,16 @@ class Room:
     # What members say
 
     def admit(self, member: Member, kind: Kind) -> bool:
-        """Whether a frame of this kind may pass now. Cursors in excess vanish, the rest is answered and counted."""
+        """Whether a frame of this kind may pass now. Cursors and carets in excess vanish, the rest is answered."""
         now = self.turns.now()
         wait_ms = member.allowance.take(kind, now)
         if not wait_ms:
             return True
-        if kind is not Kind.CUR:
-            if member.allowance.strike(now):
-                member.close(Closing.FLOOD, "too much, too often")
-            else:
-                self.complain(member, "too_many", f"{kind.name} came too often", retry_ms=wait_ms)
+        replaced = kind in REPLACED
+        if member.allowance.flooded(now) if replaced else member.allowance.strike(now):
+            member.close(Closing.FLOOD, "too much, too often")
+        elif not replaced:
+            self.complain(member, "too_many", f"{kind.name} came too often", retry_ms=wait_ms)
         return False
 
     def hear(self, member: Member, frame: ClientFrame) -> None:

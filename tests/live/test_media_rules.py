@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from hub.core.errors import InvalidInput
+from hub.core.settings import load
 from hub.live import frames
 from hub.live.frames import Kind
 from hub.live.ice import Relays, credentials
@@ -114,3 +116,10 @@ def test_relays_are_told_at_the_door_and_again_before_they_lapse(turns: FakeTurn
     assert len(sink.told(Kind.ICE)) == 2
     assert muted.told(Kind.ICE) == [], "a room without voice and screens needs no relay"
     assert msgspec.structs.replace(relays, turn=()).servers("per_ana", 0) == [{"urls": ["stun:a:3478"]}]
+
+
+def test_a_relay_without_the_secret_it_shares_with_the_hub_is_refused_at_the_start() -> None:
+    environ = {"COLLEGIUM_TURN_URLS": "turn:a:3478, turns:a:5349"}
+    with pytest.raises(InvalidInput, match="COLLEGIUM_TURN_SECRET"):
+        load(environ)
+    assert load(environ | {"COLLEGIUM_TURN_SECRET": "north"}).turn_urls == environ["COLLEGIUM_TURN_URLS"]

@@ -363,11 +363,21 @@ def test_silence_takes_presence_after_eight_seconds_and_the_connection_after_eig
 # What members may say
 
 
-def test_cursors_in_excess_vanish_without_punishment(room: Room, turns: FakeTurns) -> None:
+@pytest.mark.parametrize("kind", [Kind.CUR, Kind.YAWARE])
+def test_cursors_and_carets_in_excess_vanish_without_punishment_short_of_a_flood(
+    room: Room, turns: FakeTurns, kind: Kind
+) -> None:
     ana, sink = enter(room, turns, "ana")
-    passed = sum(room.admit(ana, Kind.CUR) for _ in range(200))
-    assert passed == 40
+    for _ in range(5):
+        passed = sum(room.admit(ana, kind) for _ in range(200))
+        assert passed <= 40
+        turns.advance(1)
     assert sink.closed is None
+    assert sink.told(Kind.ERR) == []
+    for _ in range(600):
+        room.admit(ana, kind)
+    assert sink.closed is not None
+    assert sink.closed[0] == Closing.FLOOD
 
 
 def test_other_floods_are_answered_and_then_end_the_connection(room: Room, turns: FakeTurns) -> None:
