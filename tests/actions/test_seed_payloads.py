@@ -106,11 +106,11 @@ def test_a_workflow_whose_files_are_missing_lists_them_all(house: House, ana: Ac
         assert path in " ".join((error.message, *error.errors))
 
 
-def test_a_live_session_is_made_and_says_what_is_not_served_yet(house: House, ana: Actor) -> None:
+def test_a_live_session_is_made_with_all_it_asks_for(house: House, ana: Actor) -> None:
     shared = send(house, ana, "share_live")
     assert shared["made"] and shared["url"].startswith("http://hub.test/s/ana/")
     assert shared["features"] == {"live_cursor": True, "voice_chat": True, "screen_sharing": True}
-    assert shared["not_served_yet"] == ["screen_sharing", "voice_chat"]
+    assert shared["not_served_yet"] == []
 
 
 def test_a_backup_policy_is_set(house: House, ana: Actor) -> None:

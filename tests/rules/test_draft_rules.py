@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,6 +119,8 @@ FORMATTED.text.format(0, 4, {"bold": True})
         # Nothing, as a piece.
         b"\x01\x01\x07\x00\x04\x01\x04text\x00\x00",
     ],
+    # Some are of a client that draws a number of its own: every worker of a run is to find the same names.
+    ids=itertools.count(),
 )
 def test_what_is_no_update_of_a_text_is_refused(update: bytes) -> None:
     with pytest.raises(NotAnUpdateError):

@@ -94,7 +94,7 @@ def test_what_is_another_tenants_is_404_everywhere(client: Client, ana: Actor, b
         if "{owner}" in view.path:
             is_problem(stranger.get(view.path.replace("{owner}", "ana").replace("{name}", "secret")), 404)
         if "{id}" in view.path:
-            is_problem(stranger.get(view.path.replace("{id}", session)), 404)
+            is_problem(stranger.get(view.path.replace("{id}", session).replace("{number}", "1")), 404)
     is_problem(stranger.post("/api/tickets", json={"session": session}), 404)
     is_problem(stranger.get(f"/api/events?session={session}"), 404)
 
