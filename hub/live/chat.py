@@ -127,6 +127,9 @@ def _refusal(member: Member, say: Say) -> tuple[str, str] | None:
         return "not_allowed", "chat is switched off in this room"
     if not 0 < len(say.client_id) <= MAX_CLIENT_ID_CHARACTERS:
         return "invalid_input", "client_id has 1 to 64 characters"
+    if say.to or say.about:
+        # The record has no such messages yet, and one meant for a single person must never be told to all.
+        return "not_offered", "this hub keeps messages to everyone only: leave out `to` and `about`"
     if not say.text.strip():
         return "invalid_input", "a message has some text"
     if len(say.text) > limits.MESSAGE_CHARACTERS:

@@ -8,7 +8,7 @@ import msgspec
 from hub.live.buckets import REPLACED
 from hub.live.closing import Closing
 from hub.live.cursors import Views
-from hub.live.frames import ClientFrame, Cursor, Kind, Ping, Pong, SetPresence, Signal, View
+from hub.live.frames import ClientFrame, Cursor, Kind, Ping, Pong, SayCaption, SetPresence, Signal, View
 from hub.live.frames import Views as ViewNumbers
 from hub.live.ice import RENEWED_AFTER, Relays
 from hub.live.member import Counters, Grant, Member, Sink
@@ -200,6 +200,8 @@ class Room:
                 self._signal(member, frame)
             case Ping():
                 self.relay.tell_one(member, websocket_frame(encode(Pong(frame.mark, self.turns.wall_ms()))))
+            case SayCaption():
+                self.complain(member, "not_offered", "captions are not passed on by this hub yet")
             case _:
                 pass  # A pong has done its work by arriving.
 
@@ -357,7 +359,12 @@ class Room:
         behind = sum(not member.clear for member in self.members.values())
         for member in self.members.values():
             member.audience = self.relay.cursors.audience(member.slot, member.views)
-            if not member.passive and member.clear and (heat := self.relay.cursors.heat(member.audience)):
+            if (
+                not member.passive
+                and member.clear
+                and member.held is None
+                and (heat := self.relay.cursors.heat(member.audience))
+            ):
                 self.relay.tell_one(member, heat)
             self._tell_lag(member, behind, now)
         self.release_slots()

@@ -71,7 +71,9 @@ customElements.define("live-room", class extends HTMLElement {
       if (share) room.point(this.point, share.x, share.y);
     });
     this.canvas?.addEventListener("pointerleave", () => room.unpoint());
-    for (const kind of ["online", "pageshow"]) addEventListener(kind, () => room.wake());
+    addEventListener("online", () => room.wake());
+    // A page that comes back out of the browser's cache had left for good when it was hidden.
+    addEventListener("pageshow", ({ persisted }) => (persisted ? room.open() : room.wake()));
     addEventListener("pagehide", () => room.close());
     document.addEventListener("visibilitychange", () => {
       this.tellActive(document.hidden ? "away" : "active");

@@ -4,7 +4,7 @@ import { tone } from "./words.js";
 
 export const FULL = 65_535;
 const FADE_MS = 4_000;
-const GONE_MS = 12_000;
+const GONE_MS = 9_000; // looked at once a second: nobody is a ghost for longer than ten
 const HEAT_MS = 3_000;
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 

@@ -106,3 +106,11 @@ def test_whose_link_is_taken_back_is_put_out_of_the_room(
     guest.reload()
     expect(guest.get_by_role("heading", level=1)).to_have_text(re.compile("Sign in|There is nothing here"))
     context.close()
+
+
+def test_a_page_that_comes_back_out_of_the_browsers_cache_is_in_the_room_again(enter: Enter) -> None:
+    page = enter(None)
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+    expect(page.locator("live-room[data-state=closed]")).to_be_attached()
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    expect(page.locator("live-room[data-state=open]")).to_be_attached()

@@ -509,3 +509,10 @@ def test_who_is_behind_is_told_and_who_leads_hears_how_many_are(room: Room, turn
     for sink in (lead, shower):
         assert [said["behind"] for said in sink.told(Kind.LAG)] == [1, 0], "told when it changes, not each second"
     assert ben.clear
+
+
+def test_a_caption_is_answered_that_it_is_not_passed_on(room: Room, turns: FakeTurns) -> None:
+    ana, sink = enter(room, turns, "ana")
+    room.hear(ana, frames.SayCaption("the band head"))
+    turns.turn()
+    assert [said["code"] for said in sink.told(Kind.ERR)] == ["not_offered"]

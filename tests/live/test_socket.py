@@ -472,3 +472,16 @@ def test_other_sockets_are_not_opened(live: Hub, run: Run) -> None:
             assert (await client.get(f"{live.origin}/ws")).status_code == 404
 
     run(scenario)
+
+
+@pytest.mark.parametrize("meant", [{"to": "per_ben"}, {"about": "artifact:art_1"}], ids=str)
+def test_a_message_meant_for_one_is_refused_and_never_told_to_all(live: Hub, run: Run, meant: dict[str, str]) -> None:
+    async def scenario() -> None:
+        async with live.member("ana") as ana, live.member("eve") as eve:
+            await ana.say(Say("c1", "for your eyes", **meant))
+            assert (await ana.told(Kind.ERR))["code"] == "not_offered"
+            await ana.say(Say("c2", "for all"))
+            assert (await eve.told(Kind.MSG))["text"] == "for all"
+            assert [message["text"] for message in live.web.messages] == ["for all"]
+
+    run(scenario)

@@ -7,8 +7,8 @@ from alembic import op
 
 import hub.core.database
 
-revision = "0005"
-down_revision = "0004"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
