@@ -214,21 +214,36 @@ class _SqliteWriter:
         self._turn = path.with_suffix(".turn").open("w")
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._after = _AfterCommit()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[Tx], T]) -> concurrent.futures.Future[T]:
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._queue.put(_Waiting(work, future))
+        if self._closed:
+            self._refuse_rest()
         return future
 
     def close(self) -> None:
         self._queue.put(None)
         self._thread.join()
+        self._closed = True
+        self._refuse_rest()
         self._after.close()
         self._next.close()
         self._turn.close()
         self.engine.dispose()
+
+    def _refuse_rest(self) -> None:
+        """Nobody is left who would carry these out: whoever waits is told, instead of waiting for ever."""
+        while True:
+            try:
+                waiting = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if waiting is not None and waiting.future.set_running_or_notify_cancel():
+                waiting.future.set_exception(_stopping())
 
     def _run(self) -> None:
         _local.inside = True
@@ -310,6 +325,11 @@ class _SqliteWriter:
                 waiting.future.set_result(result)
 
 
+def _stopping() -> Unavailable:
+    """For who asks when nobody is left to carry it out."""
+    return Unavailable("the hub is stopping", hint="try again in a moment")
+
+
 class _PostgresWriter:
     """A few threads, each carrying out one unit of work at a time."""
 
@@ -321,7 +341,12 @@ class _PostgresWriter:
         self._after = _AfterCommit()
 
     def submit(self, work: Callable[[Tx], T]) -> concurrent.futures.Future[T]:
-        return self._threads.submit(self._carry_out, work)
+        try:
+            return self._threads.submit(self._carry_out, work)
+        except RuntimeError:
+            refused: concurrent.futures.Future[T] = concurrent.futures.Future()
+            refused.set_exception(_stopping())
+            return refused
 
     def close(self) -> None:
         self._threads.shutdown()

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from hub.core.database import Database, Serial, Tx, metadata
+from hub.core.errors import Unavailable
 from tests.databases import OpenDatabase
 
 counters = sa.Table(
@@ -39,6 +40,19 @@ def test_a_unit_that_raises_leaves_nothing_behind(databases: OpenDatabase) -> No
     with pytest.raises(ZeroDivisionError):
         db.write(fails)
     assert value(db, "a") is None
+
+
+def test_what_is_asked_of_a_closed_database_is_refused_and_not_forgotten(databases: OpenDatabase) -> None:
+    db = databases()
+    gate = threading.Event()
+    under_way = db.submit(lambda tx: gate.wait(5))
+    closing = threading.Thread(target=db.close)
+    closing.start()
+    gate.set()
+    closing.join(10)
+    assert under_way.result(5)
+    with pytest.raises(Unavailable, match="stopping"):
+        db.submit(lambda tx: add(tx, "late")).result(5)
 
 
 def test_members_of_one_group_fail_alone(databases: OpenDatabase) -> None:

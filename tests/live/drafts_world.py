@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 import uvicorn
 from pycrdt import Doc, Text
 from websockets.asyncio.client import ClientConnection, connect
@@ -23,6 +24,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from hub import app
 from hub.core.bus import MemoryBus
 from hub.core.context import Actor
+from hub.core.errors import HubError
 from hub.core.house import House
 from hub.core.settings import Settings
 from hub.live import app as live_app
@@ -184,7 +186,10 @@ class Writer:
 
     async def _live(self) -> None:
         while True:
-            with contextlib.suppress(OSError, ConnectionClosed, InvalidStatus, EOFError):
+            # While web is away no ticket can be had: Unavailable, or what a closing house raises.
+            with contextlib.suppress(
+                OSError, ConnectionClosed, InvalidStatus, EOFError, HubError, sa.exc.SQLAlchemyError
+            ):
                 await self._connection()
             self.open.clear()
             self._socket = None
