@@ -30,6 +30,7 @@ export class Media {
     on("standing", () => this.#stand());
     on("trouble", ({ code, text }) => this.wanted && REFUSALS.has(code) && this.#refused(code, text));
     addEventListener("pagehide", () => this.leave());
+    addEventListener("blur", () => this.pushToTalk && this.open && this.microphone(false)); // the key goes up elsewhere
     document.addEventListener("keydown", (event) => this.#talkKey(event, true));
     document.addEventListener("keyup", (event) => this.#talkKey(event, false));
     this.#draw();
@@ -71,20 +72,27 @@ export class Media {
   }
 
   async microphone(on) {
+    this.open = on; // the newest wish counts: the device may come when the key is long up, or the call left
     if (on && !this.sharing.voice) {
       const device = this.device ? { deviceId: { exact: this.device } } : true;
-      this.sharing.voice = await this.#asked(() => navigator.mediaDevices.getUserMedia({ audio: device }));
-      if (!this.sharing.voice) return;
+      const voice = await this.#asked(() => navigator.mediaDevices.getUserMedia({ audio: device }));
+      if (!voice) return;
+      if (!this.wanted || this.sharing.voice) return stop(voice);
+      this.sharing.voice = voice;
       this.#startMeter(this.sharing.voice);
       this.#shareAll();
     }
-    for (const track of this.sharing.voice?.getTracks() ?? []) track.enabled = on;
-    this.room.tell({ mic: on });
+    for (const track of this.sharing.voice?.getTracks() ?? []) track.enabled = this.open;
+    this.room.tell({ mic: this.open });
     this.#draw();
   }
 
   async camera(on) {
-    if (on) this.sharing.camera = await this.#asked(() => navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 } }));
+    if (on) {
+      const camera = await this.#asked(() => navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 } }));
+      if (camera && (!this.wanted || this.sharing.camera)) return stop(camera);
+      this.sharing.camera = camera;
+    }
     else if (this.sharing.camera) {
       stop(this.sharing.camera);
       this.sharing.camera = null;
@@ -97,6 +105,7 @@ export class Media {
   async screen() {
     const stream = await this.#asked(() => navigator.mediaDevices.getDisplayMedia({ video: true, audio: true }));
     if (!stream) return;
+    if (!this.wanted) return stop(stream);
     const [picture] = stream.getVideoTracks();
     picture.contentHint = "detail";
     picture.addEventListener("ended", () => this.unshare(stream));
@@ -136,7 +145,7 @@ export class Media {
   }
 
   #refused(code, text) {
-    if (code === "call_full" || code === "not_offered") this.wanted = false;
+    if (code === "call_full" || code === "not_offered") this.leave();
     answer(`${text[0].toUpperCase()}${text.slice(1)}.`);
     this.#draw();
   }
@@ -298,11 +307,12 @@ export class Media {
   }
 
   #talkKey(event, down) {
-    if (!this.pushToTalk || event.key.toLowerCase() !== "t" || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!this.pushToTalk || !this.wanted || !this.may("room:voice") || event.key.toLowerCase() !== "t" || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.composedPath()[0];
+    if (!down) return void this.microphone(false); // wherever the focus is by now
     if (target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))) return;
     event.preventDefault();
-    this.microphone(down);
+    this.microphone(true);
   }
 
   #drawTiles() {
