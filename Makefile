@@ -17,17 +17,17 @@ unexport VIRTUAL_ENV
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fmt bench docs wheel ci clean
+.PHONY: help setup run test check fmt bench bench-jobs bench-faults docs wheel ci clean
 
 help: ## list what can be done
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(SYNCED) $(VENDOR) ## own virtual environment, locked dependencies, browser libraries
 
 run: setup ## start the hub here and carry out a job from submission to signed result (Ctrl-C stops it)
 	@$(BIN)/collegium up --demo
 
-test: setup ## the fast test suite, under a minute on two cores, no network
+test: setup ## the fast test suite: under two minutes on two cores, no network
 	@$(BIN)/pytest -n auto --maxprocesses 4 -m "not ($(SLOW_MARKS))"
 
 check: setup ## lint, formatting, types, and the direction of every import
@@ -44,6 +44,12 @@ bench: setup ## benchmarks, each a ratio to a known system in the same run
 	@for each in tests/benchmarks/[a-z]*.py; do \
 		echo "$$each"; $(BIN)/python -m "tests.benchmarks.$$(basename "$$each" .py)" || exit 1; \
 	done
+
+bench-jobs: setup ## the benchmark of jobs on a cluster alone: Slurm, sshd and root are needed
+	@$(BIN)/python -m tests.benchmarks.jobs --json
+
+bench-faults: setup ## 2,000 seeded runs of jobs on a cluster while everything around them breaks; SEED=N repeats one
+	@$(BIN)/python -m tests.benchmarks.jobs --json --only faults --runs 2000 --real-runs 100 $(if $(SEED),--seed $(SEED))
 
 docs: setup ## write deploy/reference.md again from the code it describes
 	$(BIN)/python deploy/reference.py

@@ -15,11 +15,12 @@ from bot.cards import Detail, Next, Reply
 from bot.chat_hub import ChatHub, LinkFace, SessionFace
 from bot.detail import reduced, strictest
 from bot.faces.entry import entry_card
+from bot.faces.experiment import experiment_face
 from bot.faces.job import job_face
 from bot.faces.link import link_face
 from bot.faces.workflow import workflow_face
 from bot.hub_views import Entry, Job, Workflow
-from bot.notify_rules import Face, Standing, Thing, of_job, of_workflow
+from bot.notify_rules import Face, Standing, Thing, of_experiment, of_job, of_workflow
 from bot.slack import render
 from bot.slack_blocks import reply_blocks
 
@@ -78,6 +79,11 @@ def _some(hub: ChatHub, seen: Seen, things: list[Thing], ended: set[str], sessio
     for workflow in found.workflows:
         seen.workflow_of.update({step.job: workflow.workflow for step in workflow.steps})
         seen.faces[Thing("workflow", workflow.workflow)] = _workflow(workflow, by_name.get(workflow.session_name))
+    _sessions(hub, seen, {one.session for one in found.experiments})
+    for experiment in found.experiments:
+        seen.faces[Thing("experiment", experiment.experiment)] = _face(
+            experiment_face(experiment), of_experiment(experiment), seen.sessions.get(experiment.session)
+        )
     for entry in found.entries:
         seen.faces[Thing("entry", entry.id)] = _entry(entry, by_name)
     for link in found.links:

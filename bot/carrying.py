@@ -14,11 +14,12 @@ import httpx
 
 from bot.chat_hub import ChatHub
 from bot.delivery import HEADER, REPEATED, Delivery, Repeated
-from bot.hub_client import NoAnswer, Unanswered, Unreachable
+from bot.hub_client import TOOL, NoAnswer, Unanswered, Unreachable
 from bot.problems import UNAVAILABLE, Problem
 
 T = TypeVar("T")
 
+NOT_RECORDED = "Not recorded: the hub does not answer, and nothing was sent to it. Try again in a moment."
 THREADS = 10
 MOST_WAITING = 400
 FIRST_SECONDS = 2.0
@@ -42,8 +43,8 @@ class ErrandHub(ChatHub):
     delivery: Delivery | None = None
     detail: tuple[str, str] = ("", "")  # the session of the last action, and how much of it may leave
 
-    def act(self, action: str, answer: type[T], *, idempotency_key: str = "", **params: Any) -> T:
-        done = super().act(action, answer, idempotency_key=idempotency_key, **params)
+    def act(self, action: str, answer: type[T], *, idempotency_key: str = "", tool: str = TOOL, **params: Any) -> T:
+        done = super().act(action, answer, idempotency_key=idempotency_key, tool=tool, **params)
         self.has_acted = True
         return done
 

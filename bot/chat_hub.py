@@ -12,6 +12,7 @@ import msgspec
 
 from bot import hub_views as views
 from bot.hub_client import HubClient, decoded
+from bot.work_views import Experiment
 
 T = TypeVar("T")
 
@@ -129,6 +130,7 @@ class Faces(views.View, frozen=True, kw_only=True):
     jobs: tuple[views.Job, ...] = ()
     ended_jobs: tuple[views.Job, ...] = ()
     workflows: tuple[views.Workflow, ...] = ()
+    experiments: tuple[Experiment, ...] = ()
     entries: tuple[views.Entry, ...] = ()
     links: tuple[LinkFace, ...] = ()
     sessions: tuple[SessionFace, ...] = ()
@@ -207,6 +209,6 @@ class ChatHub(HubClient):
             found += page
 
     def look(self, **ids: tuple[str, ...]) -> Faces:
-        """What cards show, by id: `jobs` (in brief), `ended_jobs` (in full), `workflows`, `entries`, `links`,
-        `sessions`."""
+        """What cards show, by id: `jobs` (in brief), `ended_jobs` (in full), `workflows`, `experiments`, `entries`,
+        `links`, `sessions`."""
         return self.ask("cards/look", Faces, **ids)

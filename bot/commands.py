@@ -18,19 +18,24 @@ from bot.verbs.account import account
 from bot.verbs.artifact import artifact
 from bot.verbs.chat import channel, notify
 from bot.verbs.check import verify
+from bot.verbs.cluster import cluster
 from bot.verbs.completion import completion
+from bot.verbs.draft import draft
+from bot.verbs.experiment import experiment
 from bot.verbs.export import export
 from bot.verbs.job import job
 from bot.verbs.login import login, logout
 from bot.verbs.note import note
 from bot.verbs.person import key, link, whoami, window
-from bot.verbs.session import room, use
+from bot.verbs.quota import quota
+from bot.verbs.room_messages import room
+from bot.verbs.session import use
 from bot.verbs.session_changes import session
 from bot.verbs.share import share
 
 COMMANDS: tuple[click.Command, ...] = (
-    job, note, artifact, share, session, use, room, link, whoami, key, window, verify, who, explain, channel, notify,
-    account, export, login, logout, completion,
+    job, experiment, note, draft, artifact, share, session, use, room, link, whoami, key, window, verify, who, explain,
+    channel, notify, account, cluster, quota, export, login, logout, completion,
 )  # fmt: skip
 
 

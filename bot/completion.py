@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from bot import config
 from bot.door import Door
 from bot.hub_client import HubClient
+from bot.room_views import DraftRow
 from bot.screen import Wishes
 from bot.shell import Shell
 from bot.text import printable
@@ -94,6 +95,11 @@ def _entries(door: Door, session: str | None) -> list[tuple[str, str]]:
     return [(str(one.number), one.title) for one in door.hub.entries(door.named_session(session)).entries]
 
 
+def _drafts(door: Door, session: str | None) -> list[tuple[str, str]]:
+    found = door.hub.of_room(door.named_session(session), "drafts", tuple[DraftRow, ...])
+    return [(str(one.number), one.name) for one in found]
+
+
 def _paths(door: Door, session: str | None) -> list[tuple[str, str]]:
     found = door.hub.artifacts(door.named_session(session)).artifacts
     return [(one.path, one.alt or f"version {one.number}") for one in found]
@@ -110,11 +116,13 @@ _BY_METAVAR: dict[str, _Type] = {
     "SESSION": Named(_sessions),
     "JOB": Named(_jobs),
     "ENTRY": Named(_entries),
+    "DRAFT": Named(_drafts),
     "PATH": Named(_paths),
     "KEY": Named(_keys),
     "INPUT": Named(_paths),
     "FILE": Local("file"),
     "TITLE|FILE.md": Local("file"),
+    "NAME|FILE.md": Local("file"),
     "SCRIPT": Local("file"),
     "[SESSION] DIR": Local("dir"),
     "DIR": Local("dir"),

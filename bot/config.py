@@ -149,7 +149,12 @@ def config_file(environ: Mapping[str, str]) -> Path:
 
 def uploads_file(environ: Mapping[str, str]) -> Path:
     """Where unfinished uploads are noted."""
-    return _xdg(environ, "XDG_STATE_HOME", ".local/state") / "collegium" / "uploads.json"
+    return state_folder(environ) / "uploads.json"
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Where what is under way for this person lies."""
+    return _xdg(environ, "XDG_STATE_HOME", ".local/state") / "collegium"
 
 
 def _xdg(environ: Mapping[str, str], variable: str, default: str) -> Path:

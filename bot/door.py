@@ -74,6 +74,7 @@ class Door:
         self._read_standard_input = read_standard_input
         self._open_page = open_page
         self._acts = 0
+        self.said: tuple[str, ...] = ()  # the words of the command, for a button that gives it again
         self.uploads: Uploads = uploads or NoUploads()
         self.call = call
         self.origin = origin

@@ -69,11 +69,7 @@ class Verb(click.Command):
         self.fields = {"session_id": "--session", **(fields or {})}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if self.in_shell_only and _is_chat(ctx):
-            raise usage(
-                f"“{ctx.info_name}” is a command of the shell; here it would do nothing.",
-                hint=f"On your own machine: collegium {ctx.info_name}. Here you are known by your chat account.",
-            )
+        _refuse_in_chat(self.in_shell_only, ctx)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -86,6 +82,14 @@ class Verb(click.Command):
         return _help_option()
 
 
+def _refuse_in_chat(in_shell_only: bool, ctx: click.Context) -> None:
+    if in_shell_only and _is_chat(ctx):
+        raise usage(
+            f"“{ctx.info_name}” is a command of the shell; here it would do nothing.",
+            hint=f"On your own machine: collegium {ctx.info_name}. Here you are known by your chat account.",
+        )
+
+
 def _is_chat(ctx: click.Context) -> bool:
     """Whether the words came by a door that is not the shell's."""
     return isinstance(ctx.obj, Door) and ctx.obj.shell is None
@@ -96,6 +100,15 @@ class Noun(click.Group):
 
     command_class = Verb
     group_class = type
+
+    @property
+    def in_shell_only(self) -> bool:
+        """Whether no chat offers any of its verbs."""
+        return bool(self.commands) and all(getattr(each, "in_shell_only", False) for each in self.commands.values())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _refuse_in_chat(self.in_shell_only, ctx)
+        return super().parse_args(ctx, args)
 
     def get_help_option(self, ctx: click.Context) -> click.Option:
         return _help_option()
@@ -147,6 +160,23 @@ class KeyValue(_Type):
         if not equals or not key:
             self.fail(f"“{value}” is not of the form KEY=VALUE", param, ctx)
         return key, text
+
+
+class Hours(_Type):
+    """`08:00-18:00=50`: between these times of day, at most so many megabits a second; 0 for none at all."""
+
+    name = "HH:MM-HH:MM=MBIT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        span, equals, mbit = str(value).partition("=")
+        begin, dash, end = span.partition("-")
+        try:
+            return {"from": begin, "to": end, "mbit": float(mbit)}
+        except ValueError:
+            pass
+        if not (equals and dash):
+            self.fail(f"“{value}” is not of the form 08:00-18:00=50", param, ctx)
+        return self.fail(f"“{mbit}” is no number of megabits a second", param, ctx)
 
 
 class EmailRole(_Type):
@@ -201,6 +231,8 @@ def session_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def carry_out(tree: click.Group, words: Sequence[str], door: Door | None, name: str = "") -> Reply:
     """The Reply to a command given as words. Raises Problem for everything that is not done."""
+    if door is not None:
+        door.said = tuple(words)
     try:
         answer = tree.main(list(words), prog_name=name, standalone_mode=False, obj=door)
     except _Asked as asked:

@@ -8,7 +8,7 @@ followed, so that a token reaches only the hub it was made for.
 import copy
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
@@ -17,7 +17,9 @@ import httpx
 import msgspec
 
 from bot import hub_views as views
+from bot.cluster_views import ClusterReport, Clusters, Connection, JobPlan
 from bot.problems import NOT_SIGNED_IN, UNAVAILABLE, Problem, from_response
+from bot.work_views import Experiment, Previews
 
 TOOL = "distributed_collaboration"
 AGENT = "collegium-bot/1"
@@ -103,17 +105,24 @@ class HubClient:
 
     # What people do.
 
-    def act(self, action: str, answer: type[T], *, idempotency_key: str = "", **params: object) -> T:
+    def act(self, action: str, answer: type[T], *, idempotency_key: str = "", tool: str = TOOL, **params: object) -> T:
         """Do `action` with every parameter that is not None, once, and return its result as `answer`.
 
         Raises Problem for a refusal, Unreachable when nothing was sent, Unanswered when the outcome is not known.
         """
         body = msgspec.json.encode(
-            {"tool": TOOL, "params": {"action": action} | {k: v for k, v in params.items() if v is not None}}
+            {"tool": tool, "params": {"action": action} | {k: v for k, v in params.items() if v is not None}}
         )
         headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         response = self._insist("POST", "/api/actions", content=body, headers=headers)
         return decoded(decoded(response.content, Answer).result, answer)
+
+    def preview(self, action: str, files: Sequence[Mapping[str, object]], params: Mapping[str, object]) -> Previews:
+        """What a submission would start; `files` are those that would be uploaded first. Nothing is recorded."""
+        said = {"tool": TOOL, "params": {"action": action} | {k: v for k, v in params.items() if v is not None}}
+        body = msgspec.json.encode({"submission": said, "files": files})
+        headers = {"Content-Type": "application/json"}
+        return decoded(self._insist("POST", "/api/jobs/preview", content=body, headers=headers).content, Previews)
 
     def begin_login(self, host: str) -> views.DeviceCode:
         """Ask for a code that somebody confirms in a browser."""
@@ -132,11 +141,27 @@ class HubClient:
     def job(self, ref: str) -> views.Job:
         return self.view(f"/api/jobs/{_part(ref)}", views.Job)
 
+    def connection(self, job: str, port: int) -> Connection:
+        """How a port of one's own running job is reached."""
+        return self.view(f"/api/jobs/{_part(job)}/connection", Connection, port=port)
+
     def jobs(self, session: str, cursor: str | None = None) -> views.Jobs:
         return self.view("/api/jobs", views.Jobs, session=session, cursor=cursor)
 
     def session(self, ref: str) -> views.Session:
         return self.view(f"/api/sessions/{_part(ref)}", views.Session)
+
+    def of_room(self, session: str, what: str, answer: type[T], **query: str | int | float | None) -> T:
+        """Something of a session's room: its `messages`, `reports`, `hands`, `polls`, `door` or `drafts`."""
+        return self.view(f"/api/sessions/{_part(session)}/{what}", answer, **query)
+
+    def of_thread(self, message: str, answer: type[T]) -> T:
+        """A message and the answers to it."""
+        return self.view(f"/api/messages/{_part(message)}/thread", answer)
+
+    def draft(self, ref: str, answer: type[T], version: int | None = None) -> T:
+        """A shared draft with its text, or one version of it."""
+        return self.view(f"/api/drafts/{_part(ref)}{'' if version is None else f'/versions/{version}'}", answer)
 
     def sessions(self) -> tuple[views.Session, ...]:
         return self.view("/api/sessions", tuple[views.Session, ...])
@@ -174,8 +199,26 @@ class HubClient:
     def lineage(self, artifact: str) -> views.Lineage:
         return self.view(f"/api/artifacts/{_part(artifact)}/lineage", views.Lineage)
 
+    def experiment(self, ref: str) -> Experiment:
+        return self.view(f"/api/experiments/{_part(ref)}", Experiment)
+
+    def experiments(self, session: str) -> tuple[Experiment, ...]:
+        return self.view(f"/api/sessions/{_part(session)}/experiments", tuple[Experiment, ...])
+
     def keys(self) -> tuple[views.Key, ...]:
         return self.view("/api/keys", tuple[views.Key, ...])
+
+    def clusters(self) -> Clusters:
+        return self.view("/api/clusters", Clusters)
+
+    def plan(self, **params: object) -> JobPlan:
+        """Where a job with these parameters would go, as far as it is known now; nothing is submitted."""
+        body = msgspec.json.encode({key: value for key, value in params.items() if value is not None})
+        headers = {"Content-Type": "application/json"}
+        return decoded(self._insist("POST", "/api/jobs/plan", content=body, headers=headers).content, JobPlan)
+
+    def cluster(self, name: str) -> ClusterReport:
+        return self.view(f"/api/clusters/{_part(name)}", ClusterReport)
 
     def verify(self) -> views.LedgerVerification:
         return self.view("/api/verify", views.LedgerVerification)

@@ -186,6 +186,7 @@ class ChangedSession(View, frozen=True, kw_only=True):
     visibility: str = ""
     chat_detail: str = ""
     url: str = ""
+    features: dict[str, bool] = {}
 
 
 class HandedOver(View, frozen=True, kw_only=True):
@@ -238,6 +239,40 @@ class Usage(View, frozen=True, kw_only=True):
     wall_seconds: float | None = None
 
 
+class Hint(View, frozen=True, kw_only=True):
+    """What an ended job shows for the next one like it; `option` is how to ask for it."""
+
+    sentence: str = ""
+    option: str = ""
+
+
+class Efficiency(View, frozen=True, kw_only=True):
+    """Shares, from 0 to 1, that an ended job used of its cores and of the memory it asked for."""
+
+    cpu: float | None = None
+    memory: float | None = None
+    hints: tuple[Hint, ...] = ()
+
+
+class Cost(View, frozen=True, kw_only=True):
+    """What a job has cost so far, and at most while it is alive; None where no price is known."""
+
+    amount: float | None = None
+    most: float | None = None
+    currency: str = ""
+
+
+class Placed(View, frozen=True, kw_only=True):
+    """How a job came to its place, and when it was promised to end."""
+
+    why: str = ""
+    deadline: datetime | None = None
+    ends_at: datetime | None = None
+    moves: int = 0
+    said: str = ""
+    moving_to: str | None = None
+
+
 class Job(View, frozen=True, kw_only=True):
     """A job, alone or in a list. `ref` is how people say which one, `reason` its state in words."""
 
@@ -261,8 +296,12 @@ class Job(View, frozen=True, kw_only=True):
     outputs: tuple[Output, ...] = ()
     asked: Usage = Usage()
     used: Usage = Usage()
+    efficiency: Efficiency | None = None
+    cost: Cost | None = None
     notes: tuple[str, ...] = ()
     log_done: bool = False
+    placed: Placed | None = None
+    held: bool = False
     url: str = ""
 
     @property

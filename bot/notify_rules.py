@@ -1,7 +1,7 @@
 """What becomes a card, where, how urgently it is shown, and who is mentioned: pure functions over values.
 
-One card a thing and channel. A thing is a job (or the workflow it is a step of), an entry, an expiring link. Its card
-follows it into the channel it was made from, and into the channels of its session.
+One card a thing and channel. A thing is a job (or the workflow it is a step of), an experiment, an entry, a link that
+expires. Its card follows it into the channel it was made from, and into the channels of its session.
 """
 
 from enum import IntEnum
@@ -12,6 +12,7 @@ import msgspec
 from bot.cards import Reply
 from bot.door import Place
 from bot.hub_views import Event, Job, Workflow
+from bot.work_views import Experiment
 
 Ending = Literal["", "well", "badly", "stopped"]
 
@@ -33,7 +34,7 @@ class Urgency(IntEnum):
 class Thing(msgspec.Struct, frozen=True):
     """What a card is about."""
 
-    kind: str  # job, workflow, entry, link, digest
+    kind: str  # job, workflow, experiment, entry, link, digest
     id: str
 
 
@@ -73,11 +74,15 @@ def happening(event: Event) -> Happening | None:
     made = event.object or ""
     begun = {"begun_by": event.actor, "place": place_of(event.came_by)}
     match event.action:
-        case "job_submit":
+        case "run" if event.object_kind == "experiment":
+            return Happening(Thing("experiment", made), event.session, **begun)  # type: ignore[arg-type]
+        case "experiment_observed" | "experiment_cancel" if event.object_kind == "experiment":
+            return Happening(Thing("experiment", made), event.session)
+        case "job_submit" | "job_watch" | "workflow_resume":
             workflow = event.facts.get("workflow")
             thing = Thing("workflow", workflow) if isinstance(workflow, str) else Thing("job", made)
             return Happening(thing, event.session, **begun)  # type: ignore[arg-type]
-        case "job_observed" | "job_cancel" | "job_hold" | "job_release" if event.object_kind == "job":
+        case "job_observed" | "job_cancel" | "job_hold" | "job_release" | "job_requeue" if event.object_kind == "job":
             is_over = event.facts.get("state") in TERMINAL
             return Happening(Thing("job", made), event.session, is_over=is_over)
         case "lab_notebook" if event.object_kind == "entry":
@@ -106,7 +111,7 @@ def first_state(kind: str, cards: str, *, is_from_here: bool) -> str | None:
     if cards == "off" or (kind == "link" and not is_from_here):
         return None
     if cards == "digest":
-        return "digest" if kind in ("job", "workflow") else None
+        return "digest" if kind in ("job", "workflow", "experiment") else None
     return "held" if cards == "ends" else "wanted"
 
 
@@ -136,6 +141,16 @@ def of_workflow(one: Workflow, ran_seconds: float) -> Standing:
     return Standing(ending, needs_a_person=needs, ran_seconds=ran_seconds, word=word)
 
 
+def of_experiment(one: Experiment) -> Standing:
+    """An experiment is over when it says so; each node that ends is worth an edit."""
+    word = ",".join(node.state for node in one.nodes)
+    if not one.is_over:
+        return Standing("", word=word)
+    ran = (one.ended - one.at).total_seconds() if one.at is not None and one.ended is not None else 0.0
+    endings: dict[str, Ending] = {"SUCCEEDED": "well", "CANCELLED": "stopped"}
+    return Standing(endings.get(one.state, "badly"), ran_seconds=ran, word=word)
+
+
 def urgency(before: Standing | None, now: Standing) -> Urgency:
     """How soon a card should show how its thing stands now."""
     if now.is_over:
@@ -149,7 +164,7 @@ def urgency(before: Standing | None, now: Standing) -> Urgency:
 
 def wants_reply(kind: str, standing: Standing) -> bool:
     """Whether a thread should hear of it; a link's end is waited for by nobody."""
-    return kind in ("job", "workflow", "entry") and (standing.is_over or standing.needs_a_person)
+    return kind in ("job", "workflow", "experiment", "entry") and (standing.is_over or standing.needs_a_person)
 
 
 def may_mention(notify: str | None, standing: Standing) -> bool:

@@ -19,6 +19,7 @@ _HINTED = {
     "signing_window": "window open CODE",
     "token_create": "collegium up",
     "digest": "--from",
+    "confirm": "--confirm",
 }
 _QUOTED = re.compile(r"`([a-z_]+)`")
 

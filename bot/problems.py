@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import msgspec
 
@@ -21,12 +22,16 @@ _EXIT_CODES = {
     504: UNAVAILABLE,
 }
 
+# What reading JSON that somebody else wrote may raise: msgspec lets bytes that are not UTF-8 out as Python's own error.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 
 class Problem(Exception):
     """Something was not done. `status` is an HTTP status, or 0 where the hub was not asked at all.
 
     `code` is stable and meant for programs; `detail` is a sentence; `path` says where in the request;
-    `errors` lists what is wrong when it is more than one thing; `fix` is a command that would be right.
+    `errors` lists what is wrong when it is more than one thing; `fix` is a command that would be right; `facts` are
+    for programs, `body` is text to read beside the rest, such as a diff.
     """
 
     def __init__(
@@ -41,8 +46,12 @@ class Problem(Exception):
         request_id: str = "",
         fix: str = "",
         exit_code: int | None = None,
+        facts: dict[str, Any] | None = None,
+        body: str = "",
     ) -> None:
         super().__init__(detail)
+        self.facts = facts or {}
+        self.body = body
         self.code = code
         self.detail = detail
         self.status = status
@@ -65,6 +74,7 @@ class ProblemDetails(msgspec.Struct, frozen=True):
     path: str | None = None
     errors: list[object] = []
     request_id: str = ""
+    facts: dict[str, Any] = {}
 
 
 def exit_code_of(status: int) -> int:
@@ -79,7 +89,7 @@ def from_response(status: int, body: bytes, content_type: str) -> Problem:
     if "json" in content_type:
         try:
             told = msgspec.json.decode(body, type=ProblemDetails)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             told = ProblemDetails()
         if told.code or told.detail:
             return Problem(
@@ -90,6 +100,7 @@ def from_response(status: int, body: bytes, content_type: str) -> Problem:
                 path=told.path or "",
                 errors=[_error_line(error) for error in told.errors],
                 request_id=told.request_id,
+                facts=told.facts,
             )
     return Problem(
         f"http_{status}",

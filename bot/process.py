@@ -1,6 +1,7 @@
 """The bot's process: a socket for what the front door passes on, Socket Mode where an app token is, and the cards.
 
-It waits while no workspace is connected and begins within seconds when one is; it keeps nothing of its own, so that it
+Commands of the rooms' chats are served always; it waits while no workspace is connected and begins within seconds when
+one is. It keeps nothing of its own, so that it
 may be killed at any moment.
 """
 
@@ -21,8 +22,11 @@ import msgspec
 import structlog
 import uvicorn
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from bot import notify
+from bot import room as room_chat
 from bot.carrying import Carrier, ErrandHub
 from bot.problems import Problem
 from bot.slack_answers import Answers
@@ -87,7 +91,8 @@ async def serve(wiring: Wiring, stop: asyncio.Event) -> None:
             with contextlib.suppress(Problem):
                 await workspaces.look()
             with listening(wiring.listen_on) as listen:
-                server = _server(slack)
+                room = Route(room_chat.PATH, room_chat.RoomDesk(carrier).receive, methods=["POST"])
+                server = _server(Starlette(routes=[*slack.app.routes, room]))
                 tasks = [
                     asyncio.create_task(server.serve(sockets=[listen])),
                     asyncio.create_task(workspaces.watch(changed)),
@@ -130,7 +135,7 @@ def listening(place: Path) -> Any:
                     place.unlink()
 
 
-def _server(slack: SlackApp) -> uvicorn.Server:
+def _server(app: Starlette) -> uvicorn.Server:
     class Quiet(uvicorn.Server):
         """A server that leaves the signals to who runs it."""
 
@@ -140,7 +145,7 @@ def _server(slack: SlackApp) -> uvicorn.Server:
 
     return Quiet(
         uvicorn.Config(
-            slack.app, log_level="warning", access_log=False, lifespan="off", ws="none", server_header=False,
+            app, log_level="warning", access_log=False, lifespan="off", ws="none", server_header=False,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS, proxy_headers=False,
         )
     )  # fmt: skip

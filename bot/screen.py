@@ -65,6 +65,11 @@ class Screen:
         self._stderr.write(printable(line) + "\n")
         self._stderr.flush()
 
+    def ask(self, question: str) -> None:
+        """A question on standard error, whose answer is written behind it."""
+        self._stderr.write(printable(question))
+        self._stderr.flush()
+
     def draw_aside(self, shown: RenderableType) -> None:
         self._err.print(shown)
 

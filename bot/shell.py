@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from bot.cards import Reply
 from bot.hub_client import HubClient
 
 
@@ -15,3 +16,5 @@ class Shell(msgspec.Struct, frozen=True, kw_only=True):
     connect: Callable[[str, str], HubClient]  # to an address, with a token or without
     say: Callable[[str], None]  # beside the answer, at once
     pause: Callable[[float], None]
+    # Something shown and a question below it, with the usual answer; None where nobody sits at a terminal to be asked.
+    ask: Callable[[str | Reply, str, bool], bool] | None = None

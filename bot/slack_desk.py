@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from bot.carrying import Carrier, ErrandHub, NotSent
+from bot.carrying import NOT_RECORDED, Carrier, ErrandHub, NotSent
 from bot.commands import tree
 from bot.delivery import Delivery
 from bot.hub_client import Unanswered, Unreachable
@@ -47,7 +47,6 @@ EVENT_SECONDS = 2.4
 FILES_SECONDS = 300.0
 EVENTS_KNOWN = 5_000
 
-NOT_RECORDED = "Not recorded: the hub does not answer, and nothing was sent to it. Try again in a moment."
 BUSY = "Not recorded: too much is asked at this moment, and the hub was not asked. Try again."
 NOT_CONFIRMED = (
     "Not confirmed yet: the hub has not answered in time. It is asked again under the same key, so that it is done "

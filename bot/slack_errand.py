@@ -12,6 +12,7 @@ from bot.chat_hub import Channel, ChatHub
 from bot.detail import reduced, reduced_problem, strictest
 from bot.door import Door
 from bot.hub_client import NoAnswer
+from bot.hub_views import Job, Workflow
 from bot.problems import NOT_FOUND, Problem
 from bot.slack import receive, render
 from bot.slack_blocks import Rendered, plain_blocks, problem_blocks
@@ -19,8 +20,9 @@ from bot.slack_files import SlackUploads
 from bot.slack_spoken import Spoken
 from bot.slack_workspaces import Workspace
 from bot.uploads import NoUploads
+from bot.work_views import Experiment
 
-SUBMISSIONS = (("job", "submit"),)
+SUBMISSIONS = (("job", "submit"), ("job", "resume"), ("experiment", "submit"), ("experiment", "resume"))
 # How long a session's own word on how much may leave is believed without asking again.
 DETAIL_SECONDS = 0.5
 Details = dict[str, tuple[float, Detail]]
@@ -84,8 +86,8 @@ def _answered(
     if reply.is_empty and not reply.title:
         return Said(plain_blocks("Done."))
     detail = "full" if reply.is_common else _detail(door, reply.session or _named(said), channels, details)
-    if tuple(said[:2]) in SUBMISSIONS and not reply.is_text:
-        # The job's card tells the rest, where the job was submitted.
+    if tuple(said[:2]) in SUBMISSIONS and isinstance(reply.data, Job | Workflow | Experiment):
+        # Its card tells the rest, where it was submitted.
         return Said(plain_blocks(reduced(reply, detail).sentence + "."))
     in_channel = channels[0].session if channels else None
     concerns_channel = bool(reply.session) and reply.session == in_channel

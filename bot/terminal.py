@@ -30,6 +30,7 @@ from bot.screen import Screen, Wishes
 from bot.shell import Shell
 from bot.terminal_files import UploadLine
 from bot.terminal_live import carry, ended_job
+from bot.text import printable_lines
 from bot.uploads import LocalUploads
 
 # What a shell reports for a program whose reader went away (128 + SIGPIPE).
@@ -112,7 +113,7 @@ def _show_problem(problem: Problem, screen: Screen) -> None:
     if screen.as_json:
         told = {
             "code": problem.code, "detail": problem.detail, "status": problem.status, "hint": problem.hint,
-            "path": problem.path, "errors": problem.errors, "exit_code": problem.exit_code,
+            "path": problem.path, "errors": problem.errors, "exit_code": problem.exit_code, "facts": problem.facts,
         }  # fmt: skip
         screen.aside(msgspec.json.encode(told).decode())
     elif screen.is_plain:
@@ -149,6 +150,7 @@ def _door(
         connect=lambda url, token: HubClient(url, token, transport=transport),
         say=screen.aside,
         pause=time.sleep,
+        ask=_asking(screen) if _somebody_sits_there(screen) else None,
     )
     door = Door(
         connect,
@@ -203,11 +205,32 @@ def _setter(wishes: Wishes, name: str) -> Callable[[click.Context, click.Paramet
     return take
 
 
+def _somebody_sits_there(screen: Screen) -> bool:
+    return screen.is_terminal and not screen.as_json and sys.stdin is not None and sys.stdin.isatty()
+
+
 def _read_standard_input() -> str:
     try:
         return sys.stdin.read()
     except UnicodeDecodeError as error:
         raise usage("Standard input is not text in UTF-8.") from error
+
+
+def _asking(screen: Screen) -> Callable[[str | Reply, str, bool], bool]:
+    """How a question is asked below what it is about."""
+
+    def ask(shown: str | Reply, question: str, usual: bool) -> bool:
+        if isinstance(shown, Reply) and not screen.is_plain:
+            screen.draw_aside(terminal_rich.card(shown))
+        else:
+            text = printable_lines(shown).split("\n") if isinstance(shown, str) else terminal_plain.lines(shown)
+            for line in text:
+                screen.aside(line)
+        screen.ask(f"{question} [{'Y/n' if usual else 'y/N'}] ")
+        answer = sys.stdin.readline()  # nothing at all, not even a line's end, is no answer
+        return usual if answer == "\n" else answer.strip().lower() in ("y", "yes")
+
+    return ask
 
 
 def _open_page(url: str, environ: Mapping[str, str]) -> bool:

@@ -90,7 +90,8 @@ def _told(folder: ExportFolder, root: Path, here: Path, screen: Screen, reasons:
         screen.lines(
             [
                 f"{name}: {counted(one['entries'], 'entry', 'entries')}, {counted(one['files'], 'file')} "
-                f"in {counted(one['versions'], 'version')}, {counted(one['jobs'], 'job')}, "
+                f"in {counted(one['versions'], 'version')}, {counted(one.get('drafts', 0), 'draft')}, "
+                f"{counted(one['jobs'], 'job')}, "
                 f"{counted(one['messages'], 'message')}"
                 + "".join(f"; left out: {printable(each)}" for each in one["left_out"])
             ]

@@ -49,6 +49,8 @@ def problem_lines(problem: Problem) -> Iterator[str]:
     if problem.path:
         yield f"Where: {printable(problem.path)}"
     yield from (f"- {printable(error)}" for error in problem.errors)
+    if problem.body:
+        yield from printable_lines(problem.body).rstrip("\n").split("\n")
     if problem.hint:
         yield f"Hint: {printable(problem.hint)}"
     if problem.request_id and problem.status == 500:

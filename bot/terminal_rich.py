@@ -59,6 +59,8 @@ def problem(told: Problem) -> RenderableType:
     if told.path:
         parts.append(Text(f"Where: {printable(told.path)}"))
     parts += [Text(f"  - {printable(error)}") for error in told.errors]
+    if told.body:
+        parts.append(Text(printable_lines(told.body).rstrip("\n"), style="dim"))
     if told.hint:
         parts.append(Text(f"Hint: {printable(told.hint)}"))
     if told.request_id and told.status == 500:

@@ -15,7 +15,7 @@ import httpx
 import msgspec
 
 from bot.hub_client import HubClient, NoAnswer
-from bot.problems import CONFLICT, INVALID, Problem
+from bot.problems import CONFLICT, INVALID, UNREADABLE, Problem
 
 TUS = {"Tus-Resumable": "1.0.0"}
 # Told how many bytes of how many have gone.
@@ -283,7 +283,7 @@ class _Underway:
     def _read(self) -> dict[str, str]:
         try:
             return msgspec.json.decode(self._place.read_bytes(), type=dict[str, str])
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, *UNREADABLE):
             return {}
 
     def _write(self, known: dict[str, str]) -> None:

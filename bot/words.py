@@ -47,6 +47,11 @@ def percent(fraction: float) -> str:
     return f"{99 if shown == 100 and fraction < 1 else shown} %"
 
 
+def money(amount: float) -> str:
+    """`3.20`; what is less than a cent and more than nothing is said so."""
+    return "below 0.01" if 0 < amount < 0.005 else f"{amount:,.2f}"
+
+
 def moment(at: datetime, now: datetime | None = None) -> str:
     """The local time of `at`; with its date unless it is today."""
     local = at.astimezone()
@@ -66,3 +71,8 @@ def listed(names: list[str], at_most: int = 6) -> str:
 def short_digest(digest: str) -> str:
     """The first twelve hexadecimal digits: enough to compare by eye, never to identify."""
     return digest.removeprefix("sha256:")[:12]
+
+
+def removed_words(by: str) -> str:
+    """What is said in place of a message that was removed, by its `author` or a `moderator`."""
+    return "removed by its author" if by == "author" else f"removed by a {by}"

@@ -12,7 +12,7 @@ const house = join(dirname(fileURLToPath(import.meta.url)), "..");
 const vendor = join(house, "static", "vendor");
 
 // The name a page imports, and the package or the list of imports behind it.
-const libraries = { tus: "tus-js-client", editor: "./deploy/editor.mjs" };
+const libraries = { livekit: "livekit-client", tus: "tus-js-client", editor: "./deploy/editor.mjs" };
 
 const packageOf = (input) => /^(?:.*\/)?node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1];
 

@@ -8,6 +8,8 @@ import socket
 from importlib import import_module
 from pathlib import Path
 
+import structlog
+
 from hub.artifacts.blobs import BlobStore
 from hub.artifacts.disk import DiskBlobs
 from hub.core import logs, migrations
@@ -21,6 +23,7 @@ from hub.history import before_migration
 from hub.jobs import agent, starting
 from hub.jobs.house_port import HousePort
 from hub.ledger.keys import CheckpointKey
+from hub.orchestrator import plugins
 from hub.people import embedded
 from hub.rooms.drafts.shelf import Shelf
 from hub.setup import following, stored
@@ -42,22 +45,36 @@ FEATURES = (
     "hub.artifacts.uploads",
     "hub.artifacts.previews",
     "hub.jobs.actions",
+    "hub.jobs.attaching",
+    "hub.jobs.steering",
+    "hub.jobs.resuming",
     "hub.jobs.starting",
     "hub.jobs.collection",
+    "hub.jobs.clusters.actions",
+    "hub.jobs.clusters.account_actions",
+    "hub.jobs.clusters.kubernetes_actions",
+    "hub.jobs.quota_actions",
     "hub.notebook.actions",
     "hub.exports.actions",
     "hub.orchestrator.actions",
     "hub.rooms.actions",
+    "hub.rooms.changing",
+    "hub.rooms.reporting",
+    "hub.rooms.doors.actions",
     "hub.rooms.drafts.actions",
+    "hub.rooms.hands.actions",
+    "hub.rooms.polls.actions",
+    "hub.rooms.standings.actions",
     "hub.setup.actions",
     "hub.chats.actions",
 )
 
 
 def register_features() -> None:
-    """Let every feature register what it handles, guards, resolves and runs."""
+    """Let every feature register what it handles, guards, resolves and runs; then plug in the tools of experiments."""
     for feature in FEATURES:
         import_module(feature)
+    plugins.discover()
 
 
 def build(
@@ -66,6 +83,8 @@ def build(
     """The hub that these settings describe; tests bring a clock, a bus or a database of their own."""
     register_features()
     logs.configure(settings)
+    for tool, reason in plugins.FAILED.items():
+        structlog.get_logger().warning("tool.not_loaded", tool=tool, reason=reason)
     data = settings.data.absolute()
     house = House(
         settings=settings,
@@ -121,7 +140,10 @@ def serve_web(settings: Settings, *, uds: Path | None = None, host: str | None =
 
 
 def serve_agent(settings: Settings) -> None:
-    """Run the agent of this machine's jobs until SIGTERM."""
+    """Run the agent of this machine's jobs, and those of accounts on clusters, until SIGTERM."""
+    from hub.jobs.clusters.serving import Accounts
+
     house = build(settings)
-    agent.serve(HousePort(house), starting.local(settings), f"{socket.gethostname()}:{os.getpid()}")
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    agent.serve(HousePort(house), starting.local(settings), name, Accounts(house, name).run)
     house.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import gc
 import os
 import sys
 import threading
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import click
 import msgspec
 
-from bot import terminal
+from bot import config, terminal
 from bot.cards import Reply, Row, Table
 from bot.commands import COMMANDS
 from bot.door import Door
@@ -206,12 +207,40 @@ def work() -> None:
     house.close()
 
 
-@operates("agent")
-def agent() -> None:
-    """Run the agent that watches the jobs of this machine."""
-    from hub import app
+@operates(
+    "agent",
+    click.option("--hub", metavar="URL", help="Address of a hub elsewhere (COLLEGIUM_HUB)."),
+    click.option("--cluster", metavar="NAME", help="Cluster on which it is to work for you."),
+    click.option("--token-file", metavar="FILE", help="File with the agent's token; it is asked for once otherwise."),
+    click.option("--control-path", metavar="SOCKET", help="Line you opened with `ssh -M -S SOCKET`; else ssh-agent."),
+    click.option("--identity", metavar="FILE.pub", help="Which of the ssh-agent's keys, by its public half."),
+)
+def agent(
+    hub: str | None, cluster: str | None, token_file: str | None, control_path: str | None, identity: str | None
+) -> None:
+    """Run the agent that watches the jobs of this machine; with --cluster, your own agent for a cluster.
 
-    app.serve_agent(settings_for())
+    Your own agent runs where you can sign in to the cluster, with your ssh-agent or a line that you opened; the hub
+    elsewhere then has nothing that could. `collegium cluster join NAME LOGIN --agent` shows its token.
+    """
+    if cluster is None:
+        if token_file or control_path or identity or hub:
+            raise InvalidInput("name the cluster with --cluster")
+        from hub import app
+
+        app.serve_agent(settings_for())
+        return
+    from hub.jobs.anywhere import start
+
+    start.serve(
+        hub or os.environ.get("COLLEGIUM_HUB", ""),
+        cluster,
+        kept=config.folder(os.environ),
+        state=config.state_folder(os.environ),
+        token_file=token_file,
+        control_path=control_path,
+        identity=identity,
+    )
 
 
 @operates(
@@ -221,7 +250,7 @@ def agent() -> None:
 def bot(uds: Path | None) -> None:
     """Run the chat bot: what people say in Slack, and the cards they see there.
 
-    It waits while no workspace is connected, and begins within seconds when one is.
+    The commands of rooms are served always; a workspace that is connected is served within seconds.
     """
     from bot import process
     from hub import app
@@ -325,7 +354,7 @@ def step_up(data: Path | None) -> Reply:
 
 @operates(
     "setup",
-    click.option("--step", metavar="NAME", help="One step: public_url, owner, slack, mail or backup."),
+    click.option("--step", metavar="NAME", help="One step: public_url, owner, slack, mail, backup or clusters."),
     click.option("--set", "given", type=KeyValue(), multiple=True, help="A field of the step; others stay."),
     click.option(
         "--secret",
@@ -347,7 +376,7 @@ def set_up(
     is_skip: bool,
     data: Path | None,
 ) -> Reply:
-    """Set the hub up: its public address, its owner, Slack, mail, the backup place; each step is tested.
+    """Set the hub up: public address, owner, Slack, mail, backup place, clusters; each step is tested.
 
     On a terminal it asks. Without one, name a step and its fields; without a step it says how the set-up stands.
     """
@@ -355,7 +384,7 @@ def set_up(
 
     settings = settings_for(data)
     if step is None and (given or secrets or is_test or is_skip):
-        raise InvalidInput("name the step with --step", hint="steps: public_url, owner, slack, mail, backup")
+        raise InvalidInput("name the step with --step", hint="steps: public_url, owner, slack, mail, backup, clusters")
     if is_test + is_skip + bool(given or secrets) > 1:
         raise InvalidInput("--set, --test and --skip are three commands")
     if step is not None and (given or secrets or is_test or is_skip):
@@ -484,6 +513,9 @@ def main() -> None:
         die_with_parent()
     code = terminal.receive(tree, arguments)
     sys.stdout.flush()
+    # At the end of a process msgspec may free what it has made of our types twice (its issue 717): a clean end would be
+    # a crash. What is frozen is not looked through any more.
+    gc.freeze()
     # A daemon thread that still blocks in a driver must not hold the exit up.
     if threading.active_count() > 1 and arguments and arguments[0] in SERVING:
         os._exit(code)

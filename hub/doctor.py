@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,13 @@ import msgspec
 from hub import app
 from hub.artifacts import jail
 from hub.core.bus import MemoryBus
+from hub.core.errors import HubError
 from hub.core.settings import Settings
 from hub.jobs import sandbox
+from hub.jobs.clusters import kubernetes_reaching
+from hub.orchestrator import plugins
+from hub.rooms import stun
+from hub.rooms.media_server import MediaServer
 from hub.setup import health
 
 # The first release with RETURNING, which the tables of numbers rely on.
@@ -46,9 +52,34 @@ def _parts(settings: Settings) -> Iterator[Part]:
     yield _data(settings)
     yield _browser_libraries()
     yield _job_sandbox(settings)
+    yield from _calls(settings)
     held = jail.which_jail()
     yield Part("preview jail", held != "limits", jail.WORDS[held], is_needed=False)
+    app.register_features()
+    yield Part("experiment tools", *plugins.told(), is_needed=False)
     yield from _what_was_set_up(settings)
+
+
+def _calls(settings: Settings) -> Iterator[Part]:
+    """The relays and the media server of calls, each spoken to."""
+    urls = [url.strip() for url in settings.turn_urls.split(",") if url.strip()]
+    for url in urls:
+        yield Part(f"relay {url}", *stun.answers(url), is_needed=False)
+    if not urls:
+        yield Part(
+            "relay", False, "none is set; people behind different routers will not hear each other", is_needed=False
+        )
+    server = MediaServer.of(settings)
+    if server is None:
+        words = "none is set; a call carries six people (COLLEGIUM_LIVEKIT_URL)"
+        yield Part("media server", False, words, is_needed=False)
+        return
+    try:
+        server.settle("collegium-doctor", {}, int(time.time()))
+    except HubError as error:
+        yield Part("media server", False, f"{server.url}: {error.message}", is_needed=False)
+    else:
+        yield Part("media server", True, f"{server.url} answers to the key", is_needed=False)
 
 
 def _what_was_set_up(settings: Settings) -> Iterator[Part]:
@@ -60,6 +91,8 @@ def _what_was_set_up(settings: Settings) -> Iterator[Part]:
         for about, check in health.checks(house):
             words = check.words if check.holds else f"{check.words} {check.hint}".strip()
             yield Part(f"{about}: {check.name}", check.holds, words, is_set_up=True)
+        for seen in kubernetes_reaching.look_at(house):
+            yield Part(f"cluster {seen.cluster}", seen.works, seen.words, is_needed=False, is_set_up=True)
     finally:
         house.close()
 

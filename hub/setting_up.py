@@ -21,7 +21,7 @@ from hub import app, perform
 from hub.core import actions, relaunch
 from hub.core.bus import MemoryBus
 from hub.core.context import Actor
-from hub.core.errors import HubError, InvalidInput, Unavailable
+from hub.core.errors import Conflict, HubError, InvalidInput, Unavailable
 from hub.core.house import House
 from hub.core.settings import Settings
 from hub.demo.run import proof_of_presence
@@ -42,6 +42,7 @@ class Asked(msgspec.Struct, frozen=True):
     label: str
     is_secret: bool = False
     choices: tuple[str, ...] = ()
+    is_asked: bool = True  # else it is given by --set only
 
 
 FIELDS: dict[str, tuple[Asked, ...]] = {
@@ -72,6 +73,13 @@ FIELDS: dict[str, tuple[Asked, ...]] = {
         Asked("sender", "Mail comes from (empty: collegium@ the public host)"),
     ),
     "backup": (Asked("folder", "Folder for backups"),),
+    "clusters": (
+        Asked("name", "What the cluster is called here"),
+        Asked("host", "Login node, as in login.cluster.example.org"),
+        Asked("port", "Port of its SSH (empty: 22)"),
+        Asked("price_per_core_hour", "Price of a core-hour (empty: not counted)"),
+        Asked("fingerprint", "Its host key's fingerprint, after you compared it", is_asked=False),
+    ),
 }
 SIGNS = {"open": "○", "testing": "…", "done": "✓", "failed": "✗", "skipped": "–"}
 
@@ -120,7 +128,7 @@ def asked(settings: Settings, step: str | None, say: Say) -> Reply:
                 desk.act({"action": "setup_skip", "step": name})
                 continue
             try:
-                desk.change(name, _answers(view))
+                _change(desk, name, _answers(view), say)
             except HubError as error:
                 say(f"  {error.message}." + (f" {error.hint}." if error.hint else ""))
                 continue
@@ -169,6 +177,10 @@ class _Desk:
 
     def change(self, name: StepName, values: dict[str, str]) -> None:
         """Store a step, what is not named staying as it is, and have it tested."""
+        if name == "clusters":
+            self.act({"action": "cluster_add", **values})
+            self.test(self.act({"action": "setup_test", "step": name}))
+            return
         password = values.pop("password", "") if name == "owner" else ""
         if password:
             self._prove({"action": "account_password", "password": password})
@@ -253,9 +265,22 @@ def _choice(view: StepView) -> str:
     return "" if words == "later" else str(words)
 
 
+def _change(desk: _Desk, name: StepName, answers: dict[str, str], say: Say) -> None:
+    """As `_Desk.change`; the host key of a cluster is shown first, and trusted once somebody compared it."""
+    try:
+        desk.change(name, answers)
+    except Conflict as shown:
+        if shown.code != "compare_fingerprint":
+            raise
+        say(f"  {shown.message}.")
+        if not click.confirm("  Compare it with what the cluster's own pages say. Is it the same", default=False):
+            raise InvalidInput("then nothing is stored; somebody may stand between") from None
+        desk.change(name, {**answers, "fingerprint": shown.errors[0]})
+
+
 def _answers(view: StepView) -> dict[str, str]:
     answers = {}
-    for field in FIELDS[view.name]:
+    for field in (each for each in FIELDS[view.name] if each.is_asked):
         kind = click.Choice(list(field.choices)) if field.choices else str
         default = "" if field.is_secret else view.fields.get(field.key, "")
         answers[field.key] = str(

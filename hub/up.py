@@ -123,7 +123,8 @@ def children(settings: Settings, facts: Facts) -> list[Child]:
     for number in range(1, settings.workers + 1):
         found.append(_ours(f"work-{number}", environment, "work", edition=edition))
     found.append(_ours("agent", environment, "agent"))
-    if facts.chats and _bot_is_installed():
+    # It serves the rooms too: what is written there after `/` is a command.
+    if _bot_is_installed(wanted=facts.chats):
         bot = _ours("bot", environment, "bot", "--uds", str(settings.web_socket), edition=edition)
         found.append(dataclasses.replace(bot, is_needed=False))  # A chat that is broken must not close the hub.
     live = _ours("live", _environment(now), "live", edition=edition)
@@ -132,11 +133,12 @@ def children(settings: Settings, facts: Facts) -> list[Child]:
     return found
 
 
-def _bot_is_installed() -> bool:
-    """A hub goes on without its bot where the extra was not installed."""
+def _bot_is_installed(*, wanted: bool) -> bool:
+    """A hub goes on without its bot where the extra was not installed; said where a workspace waits for it."""
     if find_spec("slack_sdk") is not None:
         return True
-    log.warning("up.bot_not_installed", hint="pip install 'collegium[slack]'")
+    if wanted:
+        log.warning("up.bot_not_installed", hint="pip install 'collegium[slack]'")
     return False
 
 

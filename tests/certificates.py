@@ -35,23 +35,28 @@ class Authority:
         self.root.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(
-        self, *hosts: str, name: str = "hub", since: dt.datetime | None = None, until: dt.datetime | None = None
-    ) -> tuple[Path, Path]:
-        """The files of a certificate for these hosts, and of its key."""
+        self, *hosts: str, name: str = "hub", since: dt.datetime | None = None, until: dt.datetime | None = None,
+        common_name: str = "", organization: str | None = None,
+    ) -> tuple[Path, Path]:  # fmt: skip
+        """The files of a certificate for these hosts (or, without any, for a client by that name), and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
+        named = [x509.NameAttribute(NameOID.COMMON_NAME, common_name or hosts[0])]
+        named += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)] if organization else []
+        subject = x509.Name(named)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
-        made = (
+        unsigned = (
             self._unsigned(
                 subject, self.certificate.subject, key.public_key(), since or self.now - DAY,
                 until or self.now + 90 * DAY,
             )
-            .add_extension(x509.SubjectAlternativeName([_general(host) for host in hosts]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(issuer, critical=False)
-            .sign(self.key, hashes.SHA256())
         )  # fmt: skip
+        if hosts:
+            names = x509.SubjectAlternativeName([_general(host) for host in hosts])
+            unsigned = unsigned.add_extension(names, critical=False)
+        made = unsigned.sign(self.key, hashes.SHA256())
         chain, secret = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
         secret.write_bytes(

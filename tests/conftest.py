@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -24,6 +25,11 @@ from hub.people import accounts, passwords
 from hub.perform import Answer
 from hub.perform import perform as perform_action
 from tests.databases import databases, postgres_url  # noqa: F401 - fixtures
+
+
+def pytest_unconfigure() -> None:
+    gc.freeze()  # as `hub.cli.main` does, and for the same reason
+
 
 NOW = dt.datetime(2024, 6, 1, 12, 0, tzinfo=dt.UTC)
 

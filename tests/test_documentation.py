@@ -44,7 +44,7 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
 
 
 def targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):.*##", written(HOUSE / "Makefile"), re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):.*##", written(HOUSE / "Makefile"), re.MULTILINE))
 
 
 def command_of(words: list[str]) -> click.Command | None:

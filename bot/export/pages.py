@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from bot import words
+
 README = """\
 This folder was exported from Collegium, a hub for research groups: {hub}
 It was taken on {at}. Everything in it can be read without Collegium.
@@ -17,6 +19,9 @@ OWNER/NAME/                  one folder for each session
   entries/n1-TITLE/          a notebook entry: v1.md, v2.md, ... are its versions as Markdown with front matter
     v1.body                  the exact bytes of a version that signatures cover
     signatures/              signatures of its versions, see below
+  drafts/d1-NAME/            a draft several people wrote: text.md is its text as it was when it was exported
+    v1.md, v2.md, ...        its text in the versions that were kept of it
+    draft.json               who began it and when, who kept which version, the SHA-256 of each
   artifacts/                 files at their newest version, by their names in the session
   older/                     earlier versions of them: NAME@1, NAME@2, ...
   artifacts.json             every version: digest, author, time, what it was made from, where it lies here
@@ -49,7 +54,7 @@ What is here is whole, and SHA256SUMS covers it. Run the same command again to g
 
 
 def entry_page(entry: dict[str, Any], verification: dict[str, Any], cited: dict[str, str]) -> str:
-    """One version of an entry. `cited` says where the cited files lie in this export."""
+    """One version of an entry. `cited` says where the cited files, and the draft it came from, lie in this export."""
     signatures = [
         {
             "signer": one["signer"]["handle"], "name": one["signer"]["name"], "meaning": one["meaning"],
@@ -71,6 +76,7 @@ def entry_page(entry: dict[str, Any], verification: dict[str, Any], cited: dict[
             {"name": one["name"], "sha256": one["digest"], "file": cited.get(one["version_id"])}
             for one in entry["attachments"]
         ],
+        **_from_draft(entry.get("draft_version"), cited),
         "signatures": signatures,
         "verification": verification["words"],
     }
@@ -79,11 +85,19 @@ def entry_page(entry: dict[str, Any], verification: dict[str, Any], cited: dict[
     return f"---\n{head}\n---\n\n{entry['content']}\n{conclusions}"
 
 
+def _from_draft(version: str | None, lies: dict[str, str]) -> dict[str, Any]:
+    """The version of a shared draft that an entry's text came from; the draft may be gone since."""
+    return {} if version is None else {"draft_version": {"id": version, "file": lies.get(version)}}
+
+
 def messages_page(messages: list[dict[str, Any]]) -> str:
     """What was said, a paragraph each; further lines of a message are set in."""
     return "".join(
-        f"[{one['at']}] {one['author']['name']} ({one['author']['handle'] or 'guest'}): "
-        + one["text"].replace("\n", "\n    ")
+        f"[{one['at']}] {one['author']['name']} ({one['author']['handle'] or 'guest'})"
+        + (f" to {one['to']['name']} alone" if "to" in one else "")
+        + ": "
+        + (f"({words.removed_words(one['removed'])})" if "removed" in one else one["text"].replace("\n", "\n    "))
+        + (" (edited)" if "edited" in one else "")
         + "\n"
         for one in messages
     )

@@ -1,4 +1,4 @@
-"""One session into its folder: entries with their signatures, files with their versions, jobs, what was said, who.
+"""One session into its folder: entries with their signatures, drafts and files with their versions, jobs, talk, people.
 
 What never changes (a version, an ended job) is fetched once; all else is read again in every run.
 """
@@ -28,7 +28,7 @@ class SessionExport:
         self._at = f"/api/sessions/{session['id']}"
         self._versions: list[View] = []
         self._left_out: list[str] = []
-        self._lies: dict[str, str] = {}  # where a version of a file lies in this export, by its id
+        self._lies: dict[str, str] = {}  # where a version of a file or a draft lies in this export, by its id
         owner, _, name = session["name"].partition("/")
         above = folder.names.folder("", owner)
         self.place = folder.names.folder(above, name, session["id"])
@@ -63,6 +63,8 @@ class SessionExport:
                 self._bring(one, report)
         info = [self._info(one) for one in self._versions]
         self._write("artifacts.json", info)
+        # Before the entries, which say where the draft lies that they came from.
+        drafts = sum(self._draft(row, say) for row in self._allowed("drafts", f"{self._at}/drafts") or [])
         entries = list(self._pages(f"{self._at}/entries", "entries"))
         for row in entries:
             self._entry(row, say)
@@ -75,7 +77,7 @@ class SessionExport:
         return {
             "folder": self.place, "title": self._session["title"], "entries": len(entries), "jobs": len(jobs),
             "files": len({one["path"] for one in self._versions}), "versions": len(self._versions),
-            "messages": said, "left_out": self._left_out,
+            "drafts": drafts, "messages": said, "left_out": self._left_out,
         }  # fmt: skip
 
     def _bring(self, one: View, report: Callable[[int], None]) -> None:
@@ -135,6 +137,28 @@ class SessionExport:
         # The page comes last: where it stands, all of its version stands.
         self._folder.write(f"{home}/v{number}.md", page.encode(), what, called=entry["title"], stamp=stamp)
 
+    def _draft(self, row: View, say: Callable[[str], None]) -> int:
+        """A draft's text as it is now and in every version; returns 0 when it was removed meanwhile."""
+        say(f"draft {row['number']}")
+        draft = self._allowed(f"draft {row['number']}", f"/api/drafts/{row['id']}")
+        if draft is None:
+            return 0
+        home = self._folder.names.folder(f"{self.place}/drafts", f"d{row['number']}-{row['name'][:60]}", row["id"])
+        for version in reversed(draft["versions"]):
+            where, kept = f"{home}/v{version['number']}.md", version["sha256"]
+            if self._folder.has(version["id"], kept) is None:
+                text = self._view(f"/api/drafts/{row['id']}/versions/{version['number']}")["text"]
+                self._folder.write(where, text.encode(), version["id"], called=version["name"], stamp=kept)
+            version["file"] = self._lies[version["id"]] = where
+            version["author"] = version["author"]["handle"]
+        text = f"{home}/text.md"
+        self._folder.write(text, draft.pop("text").encode(), f"{row['id']}:text", called=draft["name"])
+        for gone in ("session", "epoch", "may_write", "url"):
+            draft.pop(gone, None)
+        draft["created_by"] = draft["created_by"]["handle"]
+        self._folder.write(f"{home}/draft.json", _json({**draft, "file": text}), row["id"], called=draft["name"])
+        return 1
+
     def _job(self, row: View, say: Callable[[str], None]) -> None:
         say(f"job {row['number']}")
         home = self._folder.names.folder(f"{self.place}/jobs", f"{row['number']}-{row['name'][:60]}", row["id"])
@@ -152,17 +176,20 @@ class SessionExport:
         self._folder.write(f"{home}/job.json", _json(job), row["id"], called=row["ref"], stamp=stamp)
 
     def _messages(self) -> int:
-        said: list[View] = []
+        known: dict[str, View] = {}
+        after = 0
         while True:
-            after = said[-1]["sequence"] if said else 0
             page = self._view(f"{self._at}/messages", after=after, limit=MESSAGES)
-            said += page["messages"]
-            if not page["messages"] or said[-1]["sequence"] >= page["head"]:
+            # One that was changed while we read comes again, as it is now.
+            known |= {one["id"]: one for one in page["messages"]}
+            if not page["messages"] or page["messages"][-1]["change"] >= page["head"]:
                 break
+            after = page["messages"][-1]["change"]
+        said = sorted(known.values(), key=lambda one: one["sequence"])
         if said:
             rows = [
-                {"sequence": one["sequence"], "at": one["at"], "author": one["author"]["handle"],
-                 "author_name": one["author"]["name"], "text": one["text"]}
+                {"sequence": one["sequence"], "id": one["id"], "at": one["at"], "author": one["author"]["handle"],
+                 "author_name": one["author"]["name"], "text": one["text"], **_placed(one)}
                 for one in said
             ]  # fmt: skip
             self._write("messages.json", rows)
@@ -261,3 +288,10 @@ def _patient(read: Callable[[int], Iterator[bytes]], offset: int, size: int) -> 
 
 def _json(data: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(data), indent=1) + b"\n"
+
+
+def _placed(message: View) -> View:
+    """What else a message has: whom it was for, where it belongs, what became of it."""
+    optional = ("thread", "about", "edited", "removed", "reactions")
+    kept: View = {name: message[name] for name in optional if name in message}
+    return {**kept, "to": message["to"]["handle"]} if "to" in message else kept

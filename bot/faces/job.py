@@ -6,7 +6,7 @@ from bot import words
 from bot.cards import JobLive, LogLive, Next, Progress, Reply, Row, State, fields
 from bot.door import Door
 from bot.faces.who import by_at
-from bot.hub_views import Job, Usage
+from bot.hub_views import Cost, Efficiency, Hint, Job, Placed, Usage
 
 STATES = {
     "WAITING": State("Waiting", "○", "wait"),
@@ -42,13 +42,18 @@ def job_face(one: Job, now: datetime, ref: str, *, live: JobLive | LogLive | Non
         state=_state(one),
         progress=Progress(one.progress.fraction, one.progress.said) if one.progress and not one.is_over else None,
         fields=fields(
-            "where submitted ran limits used",
+            "where submitted ran limits used efficiency",
             why="" if one.is_success or (one.started_at and not one.is_over) else one.reason,
             where=one.backend,
+            chosen="" if one.placed is None or one.is_over else _chosen(one.placed),
+            end_by=words.moment(one.placed.deadline) if one.placed and one.placed.deadline and not one.is_over else "",
             submitted=by_at(one.submitted_by, one.submitted_at),
             ran=_ran(one, now),
             limits=_amounts(one.asked),
             used=_amounts(one.used),
+            efficiency=_shares(one.efficiency),
+            cost=_cost(one.cost),
+            hint=" ".join(_hint(each) for each in one.efficiency.hints) if one.efficiency else "",
             exit_code=one.exit_code,
             outputs=words.listed([output.path for output in one.outputs]),
             note="; ".join(one.notes),
@@ -124,6 +129,40 @@ def _amounts(usage: Usage) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def _shares(found: Efficiency | None) -> str:
+    """`88 % of its cores, 3 % of its memory`."""
+    if found is None:
+        return ""
+    parts = [(found.cpu, "its cores"), (found.memory, "its memory")]
+    return ", ".join(f"{words.percent(share)} of {what}" for share, what in parts if share is not None)
+
+
+def _cost(cost: Cost | None) -> str:
+    """`1.25 EUR so far, 3.20 at most`; nothing where it costs nothing or nobody knows."""
+    if cost is None:
+        return ""
+    if cost.most is None:
+        return f"{words.money(cost.amount)} {cost.currency}".rstrip() if cost.amount else ""
+    return (
+        f"{words.money(cost.amount or 0.0)} {cost.currency} so far, {words.money(cost.most)} at most"
+        if cost.most
+        else ""
+    )
+
+
+def _chosen(placed: Placed) -> str:
+    """Why it is where it is, and that it is on its way elsewhere."""
+    moved = f"; moved {words.counted(placed.moves, 'time')}" if placed.moves else ""
+    going = f"; goes to {placed.moving_to} as soon as it surely cannot start here" if placed.moving_to else ""
+    said = f"; {placed.said.rstrip('.')}" if placed.said and not placed.moving_to else ""
+    return f"{placed.why.rstrip('.')}{moved}{going}{said}".lstrip("; ")
+
+
+def _hint(hint: Hint) -> str:
+    """The sentence, with how to say it."""
+    return f"{hint.sentence} ({hint.option})" if hint.option else hint.sentence
+
+
 def _short_ref(one: Job, door: Door) -> str:
     """`12` where the session is the one in use, else `ana/hcl#12`."""
     return str(one.number) if one.session_name == door.named_session(None) else one.ref
@@ -138,5 +177,6 @@ def _job_next(one: Job, ref: str) -> tuple[Next, ...]:
     return (
         log,
         Next("watch it", ("job", "watch", ref)),
+        *([Next("release it", ("job", "release", ref), ident=("job", "release", one.id))] if one.held else []),
         Next("stop it", ("job", "cancel", ref), is_dangerous=True, ident=("job", "cancel", one.id)),
     )

@@ -1,6 +1,6 @@
 """A workflow: how many of its steps are over, how each stands."""
 
-from bot.cards import Field, Progress, Reply, Row, State, Table
+from bot.cards import Field, Next, Progress, Reply, Row, State, Table
 from bot.faces.job import STATES
 from bot.hub_views import Workflow, WorkflowStep
 from bot.words import counted
@@ -17,6 +17,7 @@ def workflow_face(one: Workflow) -> Reply:
     over = sum(step.is_over for step in one.steps)
     state = _state(one)
     called = f"workflow “{one.name}”" if one.name else "workflow"
+    again = ("job", "resume", one.workflow)
     far = f"{over} of {counted(len(one.steps), 'step')} over"
     return Reply(
         sentence=f"{called} {state.word.lower()}, {far}",
@@ -28,6 +29,7 @@ def workflow_face(one: Workflow) -> Reply:
         progress=None if over == len(one.steps) else Progress(over / max(1, len(one.steps)), far),
         fields=(Field("steps", far, is_name=True),),
         table=Table(("step", "job", "state"), tuple(_row(step) for step in one.steps)),
+        next=(Next("resume it", again, ident=again),) if state in (_FAILED, _STOPPED) else (),
         url=one.steps[0].url if one.steps else "",
         is_private=False,
         data=one,
@@ -50,6 +52,6 @@ def _row(step: WorkflowStep) -> Row:
     return Row(
         (step.step, str(step.number), f"{state.glyph} {state.word}"),
         f"{state.glyph} {step.step} (job {step.number}) {word}{why}",
-        named=f"{state.glyph} {step.step} (job {step.number}) {word}",
+        named=f"{state.glyph} job {step.number} {word}",
         ident=f"{state.glyph} job {step.number} {word}",
     )

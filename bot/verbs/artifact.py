@@ -11,7 +11,7 @@ from bot.faces.artifact import artifact_card, artifact_row, log_card, made_card
 from bot.faces.who import session_of
 from bot.grammar import KeyValue, Noun, session_option
 from bot.hub_views import AltSet, MadeArtifact
-from bot.problems import NOT_FOUND, Problem, nearest
+from bot.problems import NOT_FOUND, UNREADABLE, Problem, nearest
 from bot.verbs.files import in_session
 from bot.words import counted, size
 
@@ -63,7 +63,7 @@ def _value(text: str) -> Any:
     """A number or a truth value as such, everything else as the text it is."""
     try:
         value = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return text
     return value if isinstance(value, bool | int | float) else text
 

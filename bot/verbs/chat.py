@@ -1,5 +1,7 @@
 """`channel` and `notify`: what a chat's channel shows, and when a chat mentions you."""
 
+from typing import Any
+
 import click
 import msgspec
 
@@ -91,7 +93,7 @@ def set_cards(door: Door, cards: str, given: str | None) -> Reply:
     return _set(door, _place(door, given), cards=cards)
 
 
-def _set(door: Door, place: str, **what: object) -> Reply:
+def _set(door: Door, place: str, **what: Any) -> Reply:
     platform, workspace, ident = place.split(":", 2)
     done = door.hub.act(
         "channel_set",

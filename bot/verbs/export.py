@@ -13,7 +13,7 @@ from bot.problems import usage
 @click.option("--all", "is_all", is_flag=True, help="Every session you take part in.")
 @click.pass_obj
 def export(door: Door, words: tuple[str, ...], is_all: bool) -> Reply:
-    """Write a session into DIR: entries as Markdown, files by name, jobs, and SHA256SUMS.
+    """Write a session into DIR: entries and drafts as Markdown, files by name, jobs, and SHA256SUMS.
 
     Run again, it fetches only what is missing. DIR's README.txt says how to read it without Collegium.
     """

@@ -1,7 +1,5 @@
 """`note`: the lab notebook. Write an entry, read it, sign it."""
 
-from pathlib import PurePath
-
 import click
 
 from bot.cards import Next, Reply, Table
@@ -10,12 +8,11 @@ from bot.faces.entry import entry_card, entry_row, written_card
 from bot.faces.who import session_of
 from bot.grammar import Noun, session_option
 from bot.hub_views import Entry, WrittenEntry
-from bot.problems import NOT_FOUND, Problem, nearest, usage
+from bot.problems import usage
 from bot.text import lines_joined
-from bot.verbs.files import in_session
+from bot.verbs.files import TEXT_FILES, in_session, title_and_text
 from bot.words import counted
 
-_TEXT_FILES = (".md", ".markdown", ".txt")
 MEANINGS = ("author", "reviewed", "witnessed", "rejected")
 
 
@@ -94,8 +91,8 @@ def _title_and_text(door: Door, title: str | None, text: str | None, before: Ent
     """What is given, else what a file of that name says, else what the version before says."""
     if text is not None:
         text = lines_joined(door.standard_input() if text == "-" else text)
-    elif title is not None and title.endswith(_TEXT_FILES):
-        title, text = _from_file(door, title)
+    elif title is not None and title.endswith(TEXT_FILES):
+        title, text = title_and_text(door, title, "note post")
     title = before.title if title is None and before else title
     text = before.content if text is None and before else text
     if title is None or text is None:
@@ -104,22 +101,6 @@ def _title_and_text(door: Door, title: str | None, text: str | None, before: Ent
             hint="note post TITLE --text TEXT, --text - for standard input, or note post FILE.md",
         )
     return title, text
-
-
-def _from_file(door: Door, name: str) -> tuple[str, str]:
-    written = door.read(name)
-    if written is None:
-        meant = nearest(name, door.uploads.names())
-        raise Problem(
-            "no_such_file",
-            f"There is no file {name} here.",
-            fix=f"note post {meant}" if meant else "",
-            exit_code=NOT_FOUND,
-        )
-    first, _, rest = written.lstrip("\n").partition("\n")
-    if first.startswith("# "):
-        return first[2:].strip(), rest.lstrip("\n")
-    return PurePath(name).stem.replace("_", " "), written
 
 
 @note.command("show")

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -27,6 +28,7 @@ import msgspec
 import hub
 from hub.artifacts import render
 from hub.core import limits
+from hub.core.decoding import UNREADABLE
 
 Jail = Literal["bubblewrap", "landlock", "limits"]
 JAILS: tuple[Jail, ...] = ("bubblewrap", "landlock", "limits")
@@ -111,13 +113,27 @@ def render_in(jail: Jail, kind: str, content: bytes, *, truncated: bool) -> tupl
     line, _, data = answer.partition(b"\n")
     try:
         return msgspec.json.decode(line, type=Head), data
-    except msgspec.DecodeError:
+    except UNREADABLE:
         raise Stopped("the renderer's answer cannot be read") from None
 
 
-def run(jail: Jail, entry: str, argument: str, content: bytes) -> bytes:
-    """Runs Python code inside the jail with `content` on standard input. Raises Stopped."""
-    command = [*_outside(jail), *_python(jail, entry), argument]
+def run(
+    jail: Jail,
+    entry: str,
+    argument: str,
+    content: bytes,
+    *,
+    packages: Sequence[str] = ("PIL",),
+    seconds: float | None = None,
+    answer_bytes: int | None = None,
+) -> bytes:
+    """Runs Python code inside the jail with `content` on standard input; of all libraries it sees `packages` alone.
+
+    Raises Stopped; without `seconds` and `answer_bytes` at the limits of previews.
+    """
+    seconds, answer_bytes = seconds or limits.PREVIEW_SECONDS, answer_bytes or limits.PREVIEW_OUTPUT_BYTES
+    libraries = [path for package in packages for path in _libraries(package)]
+    command = [*_outside(jail, libraries), *_python(jail, entry, libraries), argument]
     try:
         process = subprocess.Popen(
             command,
@@ -134,8 +150,8 @@ def run(jail: Jail, entry: str, argument: str, content: bytes) -> bytes:
     feeder = threading.Thread(target=_feed, args=(process.stdin, content), daemon=True)
     feeder.start()
     try:
-        answer = _answer(process.stdout)
-        status = process.wait(timeout=limits.PREVIEW_SECONDS)
+        answer = _answer(process.stdout, seconds, answer_bytes)
+        status = process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
         raise Slow("the renderer took too long") from None
     finally:
@@ -149,7 +165,7 @@ def run(jail: Jail, entry: str, argument: str, content: bytes) -> bytes:
     return answer
 
 
-def _outside(jail: Jail) -> list[str]:
+def _outside(jail: Jail, libraries: Sequence[Path]) -> list[str]:
     if jail != "bubblewrap":
         return []
     bwrap = shutil.which("bwrap")
@@ -157,7 +173,7 @@ def _outside(jail: Jail) -> list[str]:
         raise Stopped("bubblewrap is not installed")
     command = [bwrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
     command += ["--uid", "65534", "--gid", "65534", "--hostname", "jail"]
-    for inside, outside in _visible().items():
+    for inside, outside in _visible(libraries).items():
         command += ["--ro-bind", str(outside), inside]
     for name in ("lib", "lib64"):
         top = Path("/") / name
@@ -166,15 +182,15 @@ def _outside(jail: Jail) -> list[str]:
     return [*command, "--remount-ro", "/", "--chdir", "/", "--"]
 
 
-def _visible() -> dict[str, Path]:
-    """All that exists inside: the system's libraries, the interpreter, Pillow, the renderer."""
+def _visible(libraries: Sequence[Path]) -> dict[str, Path]:
+    """All that exists inside: the system's libraries, the interpreter, the packages needed, the renderer."""
     package, renderer = Path(hub.__file__).parent, Path(render.__file__).parent
     found = {
         "/renderer/hub/__init__.py": package / "__init__.py",
         "/renderer/hub/artifacts/__init__.py": renderer.parent / "__init__.py",
         "/renderer/hub/artifacts/render": renderer,
     }
-    for folder in _libraries():
+    for folder in libraries:
         found[f"/renderer/{folder.name}"] = folder
     prefix = Path(sys.base_prefix)
     own = [prefix / "lib"] if prefix in (Path("/usr"), Path("/usr/local")) else [prefix]
@@ -185,24 +201,25 @@ def _visible() -> dict[str, Path]:
     return found
 
 
-def _libraries() -> list[Path]:
-    """Pillow, and the shared libraries that its wheel brings along."""
-    spec = find_spec("PIL")
+def _libraries(name: str) -> list[Path]:
+    """A package, and the shared libraries that its wheel brings along."""
+    spec = find_spec(name)
     if spec is None or spec.origin is None:
         return []
     package = Path(spec.origin).parent
-    return [path for path in (package, package.parent / "pillow.libs") if path.is_dir()]
+    brought = "pillow" if name == "PIL" else name
+    return [path for path in (package, package.parent / f"{brought}.libs") if path.is_dir()]
 
 
 def _interpreter() -> str:
     return os.path.realpath(sys.executable)
 
 
-def _python(jail: Jail, entry: str) -> list[str]:
+def _python(jail: Jail, entry: str, libraries: Sequence[Path]) -> list[str]:
     if jail == "bubblewrap":
         places = ["/renderer"]
     else:
-        places = [str(Path(hub.__file__).parent.parent), *{str(path.parent) for path in _libraries()}]
+        places = [str(Path(hub.__file__).parent.parent), *{str(path.parent) for path in libraries}]
     # -I -S: nothing from the environment, the current folder or any site; what is needed is named here.
     return [_interpreter(), "-I", "-S", "-B", "-c", f"import sys; sys.path[:0] = {places!r}; {entry}"]
 
@@ -215,8 +232,8 @@ def _feed(stdin: IO[bytes], content: bytes) -> None:
         return  # It ended without reading everything; its answer says why.
 
 
-def _answer(stdout: IO[bytes]) -> bytes:
-    deadline = time.monotonic() + limits.PREVIEW_SECONDS
+def _answer(stdout: IO[bytes], seconds: float, most_bytes: int) -> bytes:
+    deadline = time.monotonic() + seconds
     answer = bytearray()
     with selectors.DefaultSelector() as selector:
         selector.register(stdout, selectors.EVENT_READ)
@@ -228,7 +245,7 @@ def _answer(stdout: IO[bytes]) -> bytes:
             if not piece:
                 return bytes(answer)
             answer += piece
-            if len(answer) > limits.PREVIEW_OUTPUT_BYTES:
+            if len(answer) > most_bytes:
                 raise Stopped("the renderer answered too much")
 
 

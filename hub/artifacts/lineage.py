@@ -13,7 +13,10 @@ from typing import Literal
 
 import msgspec
 
-NodeKind = Literal["version", "job"]
+NodeKind = Literal["version", "job", "step"]
+Tint = Literal["", "run", "ok", "wait", "bad"]
+# More columns than these are drawn at their own size, to be scrolled, instead of being made to fit.
+_COLUMNS_THAT_FIT = 3
 
 BOX_WIDTH, BOX_HEIGHT = 240, 46
 COLUMN_GAP, ROW_GAP = 64, 14
@@ -23,7 +26,10 @@ _DETAIL_CHARACTERS = 36
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing in the graph: what it is called, a line of detail, and where it leads."""
+    """One thing in the graph: what it is called, a line of detail, and where it leads (nowhere, without `href`).
+
+    A step is tinted by its state, which its detail says in words.
+    """
 
     id: str
     kind: NodeKind
@@ -31,6 +37,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     href: str
     current: bool = False
+    tint: Tint = ""
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -112,17 +119,16 @@ def positions(graph: Graph) -> dict[str, tuple[int, int]]:
     return placed
 
 
-def drawing(graph: Graph) -> str:
-    """The graph as SVG, to be put into a page beside its list twin."""
+def drawing(graph: Graph, label: str = "Lineage picture; the list below says the same") -> str:
+    """The graph as SVG, to be put into a page beside its list twin; `label` is what ears hear of it."""
     placed = positions(graph)
     if not placed:
         return ""
     width = max(x for x, _ in placed.values()) + BOX_WIDTH + MARGIN
     height = max(y for _, y in placed.values()) + BOX_HEIGHT + MARGIN
-    parts = [
-        f'<svg class="lin" viewBox="0 0 {width} {height}" role="group" '
-        'aria-label="Lineage picture; the list below says the same">'
-    ]
+    columns = (width + COLUMN_GAP) // (BOX_WIDTH + COLUMN_GAP)
+    size = f'class="lin long" width="{width}" height="{height}"' if columns > _COLUMNS_THAT_FIT else 'class="lin"'
+    parts = [f'<svg {size} viewBox="0 0 {width} {height}" role="group" aria-label="{escape(label)}">']
     parts += [
         _line(placed[edge.source], placed[edge.target])
         for edge in graph.edges
@@ -156,13 +162,16 @@ def _line(source: tuple[int, int], target: tuple[int, int]) -> str:
 
 def _box(node: Node, at: tuple[int, int]) -> str:
     x, y = at
-    shape = "box me" if node.current else "box job" if node.kind == "job" else "box"
+    looks = ("box", "job" if node.kind == "job" else "", node.tint, "me" if node.current else "")
+    shape = " ".join(filter(None, looks))
     here = ' aria-current="true"' if node.current else ""
+    opening, closing = (f'<a href="{escape(node.href)}"{here}>', "</a>") if node.href else ("<g>", "</g>")
     return (
-        f'<a href="{escape(node.href)}"{here}><title>{escape(node.label)}</title>'
+        f"{opening}<title>{escape(node.label)}</title>"
         f'<rect class="{shape}" x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="7"/>'
         f'<text x="{x + 12}" y="{y + 20}">{escape(_shortened(node.label, _LABEL_CHARACTERS))}</text>'
-        f'<text class="m" x="{x + 12}" y="{y + 36}">{escape(_shortened(node.detail, _DETAIL_CHARACTERS))}</text></a>'
+        f'<text class="m" x="{x + 12}" y="{y + 36}">{escape(_shortened(node.detail, _DETAIL_CHARACTERS))}</text>'
+        f"{closing}"
     )
 
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from hub.core.database import metadata
 from hub.core.errors import NotAllowed, NotFound
 from hub.core.ids import looks_like_id
-from hub.core.roles import Allowed, Decision, Refused, SessionRole, Standing, Visibility, decide
+from hub.core.roles import IN_ROOM, Allowed, Decision, Refused, RoomStanding, SessionRole, Standing, Visibility, decide
 
 if TYPE_CHECKING:
     from hub.core.context import Actor, Scope
@@ -43,6 +43,7 @@ class Guarded(msgspec.Struct, frozen=True):
     session_id: str | None
     owner_id: str | None = None
     visibility: Visibility = "session"
+    shared_with: str | None = None  # one more person to whom it is as private as to its owner
 
 
 Guard = Callable[[sa.Connection, str], Guarded | None]
@@ -52,6 +53,7 @@ RoleOf = Callable[["Scope", "Actor", str], SessionRole | None]
 GUARDS: dict[str, Guard] = {}
 RESOLVERS: dict[str, Resolver] = {}
 _role_of: list[RoleOf] = []
+_room_standing: list[Callable[[Scope, str, str], RoomStanding | None]] = []
 _default_session: list[Callable[[Scope], str | None]] = []
 
 
@@ -79,6 +81,14 @@ def gives_roles(role_of: RoleOf) -> RoleOf:
     """Register who looks up the grants: the sessions feature."""
     _role_of[:] = [role_of]
     return role_of
+
+
+def gives_room_standing(
+    find: Callable[[Scope, str, str], RoomStanding | None],
+) -> Callable[[Scope, str, str], RoomStanding | None]:
+    """Register who knows what a moderator lets a person do in a room: the rooms feature."""
+    _room_standing[:] = [find]
+    return find
 
 
 def gives_default_session(find: Callable[[Scope], str | None]) -> Callable[[Scope], str | None]:
@@ -137,19 +147,24 @@ class Access:
             return Refused("there is no such thing", known=False)
         if self._is_hub_itself():
             return Allowed("the hub itself")
-        standing = self._standing(guarded.session_id, guarded.owner_id)
+        standing = self._standing(guarded.session_id, guarded.owner_id, guarded.shared_with)
+        if permission in IN_ROOM and guarded.session_id is not None:
+            standing = msgspec.structs.replace(standing, in_room=self.in_room(guarded.session_id))
         return decide(standing, permission, self._visibility(kind, guarded))
 
     def explain_hub(self, permission: str) -> Decision:
         """As `explain`, for a right that concerns no session."""
-        return (
-            Allowed("the hub itself") if self._is_hub_itself() else decide(self._standing(None, None), permission, None)
-        )
+        return Allowed("the hub itself") if self._is_hub_itself() else decide(self._standing(None), permission, None)
 
     def frozen_because(self, kind: str, object_id: str) -> str | None:
         """Why nothing may be done to an object now, if it is frozen."""
         found: str | None = self._scope.execute(_FROZEN, {"object_kind": kind, "object": object_id}).scalar()
         return found
+
+    def session_of(self, kind: str, object_id: str) -> str | None:
+        """The session an object belongs to."""
+        guarded = GUARDS[kind](self._scope.conn, object_id)
+        return None if guarded is None else guarded.session_id
 
     def visibility(self, kind: str, object_id: str) -> Visibility | None:
         """How open an object is: as it was made, or as open as its session. None when it does not exist."""
@@ -166,6 +181,10 @@ class Access:
             self._roles[session_id] = _role_of[0](self._scope, self._scope.actor, session_id)
         return self._roles[session_id]
 
+    def in_room(self, session_id: str) -> RoomStanding | None:
+        """What a moderator of the session's room said the actor may do in it."""
+        return _room_standing[0](self._scope, session_id, self._scope.actor.id) if _room_standing else None
+
     def forget_roles(self) -> None:
         """Look roles up again, because this very action changed them."""
         self._roles.clear()
@@ -177,12 +196,12 @@ class Access:
         around = GUARDS["session"](self._scope.conn, guarded.session_id)
         return "session" if around is None else around.visibility
 
-    def _standing(self, session_id: str | None, owner_id: str | None) -> Standing:
+    def _standing(self, session_id: str | None, *owners: str | None) -> Standing:
         actor = self._scope.actor
         return Standing(
             hub_role=actor.hub_role,
             session_role=self.role(session_id) if session_id else None,
-            is_owner=owner_id is not None and owner_id == actor.id,
+            is_owner=actor.id in owners,
             by_link=actor.kind == "link",
             scopes=actor.scopes,
         )

@@ -1,8 +1,8 @@
 """The bus wakes and carries; it never remembers.
 
 Whoever misses a message finds the same facts in SQL. Channels: `ledger` (new lines were numbered), `pending` (lines
-wait for a number), `session:<id>` (something to show in a room), `log:<job>` (bytes were appended). Queues carry step
-ids to RQ workers.
+wait for a number), `session:<id>` (something to show in a room), `log:<job>` (bytes were appended), `agent:<account>`
+(there is something to do on a cluster). Queues carry step ids to RQ workers.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from hub.core.decoding import UNREADABLE
 from hub.core.settings import Settings
 
 HUB_FILE = "hub.json"
@@ -32,7 +33,7 @@ def running(data: Path) -> Running | None:
         os.kill(found.pid, 0)
     except PermissionError:
         return found  # It runs, as somebody else.
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return None
     return found
 

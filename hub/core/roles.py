@@ -14,12 +14,13 @@ import msgspec
 SessionRole = Literal["owner", "admin", "read_write", "read", "teacher", "mentor", "student", "guest"]
 HubRole = Literal["operator", "member", "guest", "service"]
 Visibility = Literal["private", "session", "hub"]
+RoomStanding = Literal["present", "speak", "write", "observe", "caption"]
 
 _READ = frozenset({"session:read", "people:read", "job:read", "entry:read", "artifact:read", "room:join"})
 _PRESENT = _READ | {"session:leave"}
-# In a room: write to others, be heard and seen, show a screen, write down what is said.
-_SPEAK = _PRESENT | {"room:speak", "room:voice", "room:present", "room:caption"}
-_MODERATE = frozenset({"room:moderate"})
+# In a room: write to others, be heard and seen, show a screen, and ask everybody something.
+_SPEAK = _PRESENT | {"room:speak", "room:voice", "room:present", "room:ask"}
+_MODERATE = frozenset({"room:moderate", "room:caption"})
 _WRITE = _SPEAK | {
     "draft:write",
     "job:submit",
@@ -31,7 +32,10 @@ _WRITE = _SPEAK | {
     "experiment:run",
 }
 _ADMIN = (
-    _WRITE | _MODERATE | {"session:share", "session:change", "link:create", "link:read", "job:cancel_any", "policy:set"}
+    _WRITE
+    | _MODERATE
+    | {"session:share", "session:change", "link:create", "link:read", "job:cancel_any", "policy:set"}
+    | {"quota:set"}
 )
 
 # What each role may do to the things of its session.
@@ -46,6 +50,16 @@ SESSION_PERMISSIONS: dict[SessionRole, frozenset[str]] = {
     "guest": _PRESENT,
 }
 
+# What a moderator can let single people do in a room, whatever their role says of these.
+IN_ROOM = frozenset({"room:speak", "room:voice", "room:present", "room:ask", "room:caption", "draft:write"})
+ROOM_STANDINGS: dict[RoomStanding, frozenset[str]] = {
+    "present": IN_ROOM - {"room:caption"},
+    "speak": frozenset({"room:speak", "room:voice", "draft:write"}),
+    "write": frozenset({"room:speak", "draft:write"}),
+    "observe": frozenset(),
+    "caption": frozenset({"room:speak", "room:caption", "draft:write"}),
+}
+
 # What each role may do in the hub as a whole, without any session.
 _GUEST = frozenset({"link:open", "sign_in:use", "sign_in:end", "invitation:join", "account:secure"})
 _MEMBER = _GUEST | frozenset(
@@ -53,12 +67,14 @@ _MEMBER = _GUEST | frozenset(
     | {"key:create", "key:revoke", "key:use", "invitation:accept"}
     | {"notify:set"}
     | {"chat:link", "chat:unlink", "email:add", "email:verify", "device:approve"}
+    | {"cluster:join"}
 )
 HUB_PERMISSIONS: dict[HubRole, frozenset[str]] = {
     "operator": _MEMBER
     | frozenset(
         {"account:create", "account:change", "account:sign_in_link"}
-        | {"access:explain", "hub:verify", "hub:set_up", "chat:install"}
+        | {"access:explain", "hub:verify", "hub:set_up", "chat:install", "cluster:add"}
+        | {"quota:set_any"}
     ),
     "member": _MEMBER,
     "guest": _GUEST,
@@ -82,6 +98,8 @@ _RANK: dict[SessionRole, int] = {
 NOT_BY_LINK = frozenset(
     {
         "room:moderate",
+        "room:caption",
+        "room:ask",
         "job:submit",
         "job:cancel",
         "entry:sign",
@@ -93,6 +111,7 @@ NOT_BY_LINK = frozenset(
         "link:read",
         "job:cancel_any",
         "policy:set",
+        "quota:set",
         "experiment:run",
         "export:make",
     }
@@ -108,6 +127,7 @@ class Standing(msgspec.Struct, frozen=True):
     is_owner: bool = False
     by_link: bool = False
     scopes: frozenset[str] | None = None  # a token may be narrower than its owner, never wider
+    in_room: RoomStanding | None = None  # what a moderator of the session's room said of them
 
 
 class Allowed(msgspec.Struct, frozen=True):
@@ -148,9 +168,19 @@ def _by_role(actor: Standing, permission: str, visibility: Visibility | None) ->
         return Refused("no role in its session", known=is_open)
     if actor.by_link and permission in NOT_BY_LINK:
         return Refused(f"who comes by a link may not {permission}; sign in to do so", known=True)
-    if permission in SESSION_PERMISSIONS[actor.session_role]:
+    if permission in held(actor.session_role, actor.in_room):
         return Allowed(f"{actor.session_role} in its session")
+    if actor.in_room is not None and permission in IN_ROOM:
+        return Refused(f"who moderates the room lets them {actor.in_room}, not more", known=True)
     return Refused(f"{permission} is not given to the role {actor.session_role}", known=True)
+
+
+def held(role: SessionRole, in_room: RoomStanding | None = None) -> frozenset[str]:
+    """What a role may do in its session, with what a moderator said of its bearer."""
+    permissions = SESSION_PERMISSIONS[role]
+    if in_room is None or "room:moderate" in permissions:
+        return permissions
+    return permissions - IN_ROOM | ROOM_STANDINGS[in_room]
 
 
 def may_grant(granter: SessionRole, role: SessionRole) -> bool:

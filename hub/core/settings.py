@@ -85,6 +85,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Doc("PEM file of the front door's certificate chain; empty: TLS ends elsewhere.")
     ] = ""
     tls_key: Annotated[str, Doc("PEM file of the certificate's key.")] = ""
+    ssh_from: Annotated[
+        str,
+        Doc(
+            "Addresses or networks, with commas, from which this hub reaches clusters; its keys count from there only."
+        ),
+    ] = ""
     backup_to: Annotated[str, Doc("Folder that `collegium backup` writes to when none is named.")] = ""
     web_url: Annotated[
         str, Doc("Where live reaches web when they share no machine; empty: over a Unix socket under DATA.")
@@ -103,6 +109,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "auto"
     running_jobs_per_person: Annotated[int, Doc("Local jobs one person may have running at once.")] = 2
     running_jobs: Annotated[int, Doc("Local jobs running at once on this machine.")] = 4
+    sweep_after_days: Annotated[
+        int,
+        Doc(
+            "Days after a job's end until its folders go, here and on its cluster, if all it made came home; 0: never."
+        ),
+    ] = 14
+    sweep_unfetched_after_days: Annotated[
+        int, Doc("The same for jobs with files that did not come home, which are lost then; 0: never.")
+    ] = 0
+    cluster_shells: Annotated[
+        int, Doc("Commands that run at once on one account's connection to a cluster: 1 to 6 of its 8 channels.")
+    ] = 2
+    price_core_hour: Annotated[float, Doc("What an hour of a core of this machine costs; 0: nothing.")] = 0.0
+    price_gpu_hour: Annotated[float, Doc("What an hour of a GPU of this machine costs; 0: nothing.")] = 0.0
+    currency: Annotated[str, Doc("What prices and costs are counted in: EUR, USD, credits.")] = "EUR"
     visible_cursors: Annotated[
         int, Doc("How many cursors of others a member of a room is shown at once; the rest is told as a density.")
     ] = 40
@@ -113,6 +134,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     turn_secret: Annotated[str, Doc("The secret shared with the relay (coturn's static-auth-secret).", secret=True)] = (
         ""
     )
+    livekit_url: Annotated[
+        str,
+        Doc(
+            "A LiveKit server for calls of more than six, as browsers reach it: https://HOST, or http on this machine."
+        ),
+    ] = ""
+    livekit_key: Annotated[str, Doc("The name of the key that hub and LiveKit share.")] = ""
+    livekit_secret: Annotated[str, Doc("That key's secret, at least 32 characters.", secret=True)] = ""
     # Which of the above came from outside: what set-up stores does not replace them.
     given: frozenset[str] = frozenset()
 
@@ -256,14 +285,64 @@ def load(environ: Mapping[str, str], **overrides: Any) -> Settings:
                 f"{PREFIX}{name.upper()}: {error}", code="bad_setting", path=PREFIX + name.upper()
             ) from None
     settings = Settings(**converted, given=frozenset(name for name, value in values.items() if value not in (None, "")))
+    _check_rooms(settings)
+    _check_prices(settings)
+    _check_ssh(settings)
+    _refuse_weak(settings)
+    return settings
+
+
+def _check_rooms(settings: Settings) -> None:
     if settings.turn_urls and not settings.turn_secret:
         raise InvalidInput(
             "COLLEGIUM_TURN_URLS needs COLLEGIUM_TURN_SECRET: nobody gets past the relay without",
             code="bad_setting",
             path="COLLEGIUM_TURN_SECRET",
         )
-    _refuse_weak(settings)
-    return settings
+    if settings.visible_cursors < 1:
+        raise InvalidInput(
+            f"COLLEGIUM_VISIBLE_CURSORS is {settings.visible_cursors}, and the least is 1",
+            code="bad_setting",
+            path="COLLEGIUM_VISIBLE_CURSORS",
+            hint="to show no cursors in a session, switch its feature `live_cursor` off",
+        )
+    if settings.livekit_url:
+        _check_livekit(settings)
+
+
+def _check_livekit(settings: Settings) -> None:
+    if not settings.livekit_url.startswith(("https://", "http://")):
+        raise InvalidInput(
+            "COLLEGIUM_LIVEKIT_URL begins with https://, or with http:// on this machine",
+            code="bad_setting",
+            path="COLLEGIUM_LIVEKIT_URL",
+        )
+    if not settings.livekit_key or len(settings.livekit_secret) < 32:
+        raise InvalidInput(
+            "COLLEGIUM_LIVEKIT_URL needs COLLEGIUM_LIVEKIT_KEY and COLLEGIUM_LIVEKIT_SECRET, at least 32 characters",
+            code="bad_setting",
+            path="COLLEGIUM_LIVEKIT_SECRET",
+        )
+
+
+def _check_prices(settings: Settings) -> None:
+    for name in ("price_core_hour", "price_gpu_hour"):
+        if not 0 <= getattr(settings, name) <= 1e6:
+            variable = PREFIX + name.upper()
+            raise InvalidInput(f"{variable} must be from 0 to 1000000", code="bad_setting", path=variable)
+
+
+def _check_ssh(settings: Settings) -> None:
+    for each in settings.ssh_from.split(",") if settings.ssh_from else ():
+        try:
+            ipaddress.ip_network(each)
+        except ValueError:
+            raise InvalidInput(
+                f"COLLEGIUM_SSH_FROM: {each[:60]!r} is no address and no network",
+                code="bad_setting",
+                path="COLLEGIUM_SSH_FROM",
+                hint="write 192.0.2.7 or 192.0.2.0/24, with commas and no blanks between",
+            ) from None
 
 
 def _refuse_weak(settings: Settings) -> None:
@@ -274,6 +353,8 @@ def _refuse_weak(settings: Settings) -> None:
         faults.append("COLLEGIUM_SECRET must have at least 32 characters")
     if not settings.public_url.startswith("https://"):
         faults.append("COLLEGIUM_PUBLIC_URL must begin with https://")
+    if settings.livekit_url.startswith("http://"):
+        faults.append("COLLEGIUM_LIVEKIT_URL must begin with https://")
     if settings.debug:
         faults.append("COLLEGIUM_DEBUG must be off")
     if settings.database.startswith("sqlite") and settings.web_processes > 1:

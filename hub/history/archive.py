@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 import zstandard
 
+from hub.core.decoding import UNREADABLE
 from hub.core.errors import HubError, InvalidInput
 from hub.history.sealed import Opener, Sealer
 
@@ -119,7 +120,7 @@ def unpacked(
             pass
         while opener.read(1 << 20):
             pass
-    except (tarfile.TarError, zstandard.ZstdError, msgspec.MsgspecError) as error:
+    except (tarfile.TarError, zstandard.ZstdError, *UNREADABLE) as error:
         raise _odd(str(error)) from None
     if manifest is None or tuple(found) != manifest.members:
         raise _odd("what it holds is not what its manifest lists")

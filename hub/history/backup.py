@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from hub.artifacts.disk import full_disk_is_said, sync_directory
 from hub.artifacts.tables import blobs
 from hub.core.clock import iso
+from hub.core.decoding import UNREADABLE
 from hub.core.errors import Conflict, NotFound, Unavailable
 from hub.core.house import House
 from hub.core.settings import Settings
@@ -140,7 +141,7 @@ def newest(settings: Settings) -> BackupView | None:
     """The newest backup of this hub that was read back whole; it may have been taken away since."""
     try:
         return msgspec.json.decode((_notes(settings) / NEWEST).read_bytes(), type=BackupView)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return None
 
 

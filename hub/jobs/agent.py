@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import signal
 import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -65,7 +66,13 @@ class Agent:
 
     async def _look(self, epoch: int, job: Watched) -> Report | None:
         async with self._slots:
-            return await asyncio.to_thread(self._look_now, epoch, job)
+            try:
+                return await asyncio.to_thread(self._look_now, epoch, job)
+            except Overtaken:
+                raise
+            except Exception:  # One that cannot be looked at now must not keep the others.
+                log.warning("agent.not_looked", job=job.job, exc_info=True)
+                return None
 
     def _look_now(self, epoch: int, job: Watched) -> Report | None:
         # First what became of it, then its log: after an end has been seen, no more can be written.
@@ -86,13 +93,13 @@ class Agent:
         return Report(job.job, job.run, seen, size) if is_news else None
 
 
-def serve(port: AgentPort, backend: Backend, name: str) -> None:
-    """Run until SIGTERM or SIGINT."""
+def serve(port: AgentPort, backend: Backend, name: str, beside: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run until SIGTERM or SIGINT, and `beside` it whatever else waits in this process."""
 
     async def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await Agent(port, backend, name).run(stop)
+        await asyncio.gather(Agent(port, backend, name).run(stop), beside(stop))
 
     asyncio.run(main())

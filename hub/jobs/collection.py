@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
@@ -23,7 +23,7 @@ from hub.core.context import Context
 from hub.core.database import Tx
 from hub.core.errors import HubError, InvalidInput
 from hub.core.house import House
-from hub.jobs import outputs, transitions
+from hub.jobs import outputs, remote, transitions
 from hub.jobs.amounts import shown_bytes
 from hub.jobs.outputs import Found
 from hub.jobs.rules import Event
@@ -48,6 +48,8 @@ def collect_job(step: steps.Step, house: House) -> None:
     notes: list[str] = []
     choice = outputs.Choice([], [], 0, [])
     stored: list[tuple[Found, str]] = []
+    there = remote.kept(folder)
+    lie_at = (transitions.LOCAL, str(folder / "work")) if there is None else (there.cluster, f"{there.folder}/work")
     if (folder / "given.json").exists() and (folder / "work").is_dir():
         given = given_of(folder)
         files, odd = _look(folder / "work")
@@ -57,18 +59,23 @@ def collect_job(step: steps.Step, house: House) -> None:
             before = given.get(file.path)
             if before is None or before.digest != digest:
                 stored.append((file, digest))
+        if there is not None:
+            # They were chosen where they lay: what is here is what was chosen.
+            choice = outputs.Choice(choice.store, there.refer, there.ignored, there.missing)
+            odd = there.odd
+            notes += remote.notes(there)
         notes += _notes(choice, odd)
     notes += _log_note(job)
 
     def work(ctx: Context) -> None:
         row = transitions.lock(ctx, job.id)
         if row is not None and row.state == "COLLECTING":
-            _record(ctx, row, folder, stored, choice.refer)
-            _end(ctx, row, [*row.notes, *notes])
+            _record(ctx, row, lie_at, stored, choice.refer)
+            _end(ctx, row, [*row.notes, *notes], unfetched=_unfetched(choice, there))
         steps.finish(ctx.tx, step, ctx.now)
 
     record(house, transitions.OBSERVED, work)
-    if not choice.refer:  # What was too large stays where it lies; everything else was fetched.
+    if there is not None or not choice.refer:  # What was too large stays where it lies; everything else was fetched.
         local(house.settings).clear(job.id, job.run)
 
 
@@ -81,12 +88,21 @@ def collect_given_up(tx: Tx, house: House, step: steps.Step, reason: str) -> Non
             _end(ctx, job, [*job.notes, f"Its outputs could not be fetched: {reason}"])
 
 
-def _end(ctx: Context, job: Job, notes: list[str]) -> None:
+def _end(ctx: Context, job: Job, notes: list[str], **values: Any) -> None:
     event: Event = job.outcome or "lost"
-    transitions.happen(ctx, job, event, job.reason, notes=notes)
+    transitions.happen(ctx, job, event, job.reason, notes=notes, **values)
 
 
-def _record(ctx: Context, job: Job, folder: Path, stored: list[tuple[Found, str]], refer: list[Found]) -> None:
+def _unfetched(choice: outputs.Choice, there: remote.Remote | None) -> int:
+    """How many files were left where they lie, which is no place to clear away then."""
+    if there is None:
+        return len(choice.refer)
+    return len(there.refer) + there.unlisted + bool(there.failed)
+
+
+def _record(
+    ctx: Context, job: Job, lie_at: tuple[str, str], stored: list[tuple[Found, str]], refer: list[Found]
+) -> None:
     sources = [each["version"] for each in job.inputs][: limits.LINEAGE_EDGES]
     facts = {
         "job": job.number,
@@ -98,8 +114,8 @@ def _record(ctx: Context, job: Job, folder: Path, stored: list[tuple[Found, str]
         versions.add(ctx, job.session, file.path, digest, **common)
     for file in refer:
         source = versions.Source(
-            cluster=transitions.LOCAL,
-            path=str(folder / "work" / file.path),
+            cluster=lie_at[0],
+            path=f"{lie_at[1]}/{file.path}",
             size=file.size,
             mtime=dt.datetime.fromtimestamp(file.mtime_ns / 1e9, dt.UTC),
         )

@@ -110,6 +110,48 @@ def move(state: State, event: Event) -> State:
         raise ImpossibleTransition(f"{state} knows no {event}") from None
 
 
+# What people wish of a job that has not ended, beside its end.
+Wish = Literal["hold", "release", "requeue"]
+WISHES: tuple[Wish, ...] = get_args(Wish)
+
+# Where a wish is granted in which state: by the hub, whose queue the job is in (the event that then happens), by the
+# scheduler that has the job, or nowhere, since it is so already. Where nothing stands, it is refused.
+Granted = Literal["held", "released", "there", "already"]
+GRANTED: dict[Wish, dict[State, Granted]] = {
+    "hold": {"QUEUED": "held", "HELD": "already", "SUBMITTING": "there", "PENDING": "there"},
+    "release": {"HELD": "released", "SUBMITTING": "there", "PENDING": "there"},
+    "requeue": {"RUNNING": "there"},
+}
+# What the kinds of clusters can be asked for a job that they have; a pod on its node goes back into no queue.
+ASKED_THERE: dict[str, frozenset[Wish]] = {
+    "slurm": frozenset(WISHES),
+    "kubernetes": frozenset({"hold", "release"}),
+}
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a wish cannot be granted, and what can be done instead; `code` is the error's."""
+
+    code: str
+    said: str
+    hint: str = ""
+
+
+def refusal(wish: Wish, state: State) -> Refusal | None:
+    """Why this cannot be wished of a job in this state; None where it can."""
+    if state in GRANTED[wish]:
+        return None
+    if state in TERMINAL or state == "COLLECTING":
+        return Refusal("job_is_over", "it has ended already", "submit it again to have it run again")
+    if wish == "requeue":
+        return Refusal("job_not_running", "it has not started, so there is nothing to start again")
+    if wish == "release":
+        return Refusal("job_not_held", "nobody holds it back")
+    if state == "WAITING":
+        return Refusal("job_waits", "it waits for other steps of its workflow", "hold the step it waits for")
+    return Refusal("job_is_running", "it runs already", "`job requeue` starts it again, `job cancel` ends it")
+
+
 class Exit(msgspec.Struct, frozen=True):
     """What a runner wrote when its program ended (`exit.json`)."""
 
@@ -127,6 +169,7 @@ class Exit(msgspec.Struct, frozen=True):
     log_bytes: int = 0
     log_kept_bytes: int = 0
     sandboxed: bool = False
+    by: str = "the hub"  # who ended it, when somebody did
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -143,6 +186,7 @@ _ENDED_BY: dict[str, Event] = {
     "processes": "failed",
     "disk": "failed",
     "not_started": "failed",
+    "failed": "failed",  # a scheduler knows that, and not with which exit code
     "interrupted": "node_failed",
 }
 _SIGNALS = {
@@ -183,16 +227,19 @@ def _because(end: Exit) -> str:
             return "Cancelled."
         case "not_started":
             return f"The program could not be started: {detail}."
+        case "failed":
+            return f"Failed: {detail}."
         case "interrupted":
             return f"Ended with the machine it ran on: {detail}."
         case _:
-            return f"Ended by the hub, because {detail}."
+            return f"Ended by {end.by}, because {detail}."
 
 
+HELD_BACK = "Held back until somebody releases it."
 _SENTENCES: dict[State, str] = {
     "WAITING": "Waiting for its inputs.",
     "QUEUED": "In the queue.",
-    "HELD": "Held back until somebody releases it.",
+    "HELD": HELD_BACK,
     "SUBMITTING": "Being handed to the machine that runs it.",
     "PENDING": "Accepted; it starts when the machine is ready.",
     "RUNNING": "Running.",
@@ -207,8 +254,27 @@ _SENTENCES: dict[State, str] = {
 }
 
 
-def sentence(state: State, reason: str = "", *, place: int | None = None, cancel_asked: bool = False) -> str:
+_WISHED: dict[Wish, str] = {
+    "hold": "Being held back.",
+    "release": "Being released.",
+    "requeue": "Being taken off its node, to start again.",
+}
+
+
+def sentence(
+    state: State,
+    reason: str = "",
+    *,
+    place: int | None = None,
+    cancel_asked: bool = False,
+    waits_for: str | None = None,
+    wish: Wish | None = None,
+) -> str:
     """The state in words, for a page, a card and a shell."""
+    if wish and not cancel_asked and GRANTED[wish].get(state) == "there":
+        return _WISHED[wish]
+    if state in ("SUBMITTING", "PENDING") and waits_for and not cancel_asked:
+        return waits_for
     if cancel_asked and state in OCCUPYING:
         return "Being cancelled."
     if state == "QUEUED" and place is not None:

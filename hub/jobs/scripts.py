@@ -64,3 +64,10 @@ def _from_first_line(command: str) -> tuple[str, ...]:
     if not words or not words[0]:
         raise ValueError("the script's first line names no program after `#!`")
     return tuple(words)
+
+
+def remarks(head: str) -> tuple[str, ...]:
+    """What whoever wrote the script is told of it; it runs as it stands all the same."""
+    if "\r\n" not in head:
+        return ()
+    return ("The script's lines end as on Windows (CR LF): a shell takes the CR for a part of each line's last word.",)

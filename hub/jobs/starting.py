@@ -103,17 +103,40 @@ def start_given_up(tx: Tx, house: House, step: steps.Step, reason: str) -> None:
 
 
 def _prepare(house: House, backend: LocalBackend, job: Job, attempt: int) -> None:
-    settings = house.settings
+    text = None
+    if job.script_sealed is not None:
+        text = unseal(house.keys.domain(job.session), job.script_sealed, f"script:{job.id}").decode()
+    prepared = planned(house.settings, job, text)
+    stage = backend.stage(job.id, job.run, attempt)
+    _lay_inputs(house, job, stage / "work", stage / "given")
+    (stage / "work" / (job.workdir or "")).mkdir(parents=True, exist_ok=True)
+    for path, content in prepared.written.items():
+        (stage / path).write_bytes(content.encode())
+    backend.put_in_place(stage, job.id, job.run, prepared.spec)
+    found = _found(msgspec.convert(job.environment, Environment), bool(prepared.spec["wrapper"]))
+    house.db.write(lambda tx: tx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(found=found)))
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """What the runner of a job is told, and the files written for it, by their path in its folder."""
+
+    spec: dict[str, Any]
+    written: dict[str, str]
+
+
+def planned(settings: Settings, job: Job, text: str | None) -> Planned:
+    """How a job runs on this machine, without writing anything: what a dry run shows. Raises CannotStart.
+
+    `text` is its script, when that was written out.
+    """
     wanted = settings.sandbox == "require" or settings.environment == "production"
     sandboxed = settings.sandbox != "off" and sandbox.works()
     if wanted and not sandboxed:
         raise CannotStart("This hub runs jobs only in a sandbox, and bubblewrap does not work on this machine.")
-    stage = backend.stage(job.id, job.run, attempt)
-    folder = backend.folder(job.id, job.run)
-    _lay_inputs(house, job, stage / "work", stage / "given")
-    command = _command(house, job, stage, folder)
+    folder = local(settings).folder(job.id, job.run)
+    written: dict[str, str] = {} if text is None else {"given/script": text}
+    command = _command(job, folder, written)
     cwd = folder / "work" / (job.workdir or "")
-    (stage / "work" / (job.workdir or "")).mkdir(parents=True, exist_ok=True)
     around = msgspec.convert(job.environment, Environment)
     read_only = [folder / "given", *_software(around, settings)]
     spec = {
@@ -136,9 +159,7 @@ def _prepare(house: House, backend: LocalBackend, job: Job, attempt: int) -> Non
         "cgroup_parent": cgroup.delegated(),
         "limits": _limits(job),
     }
-    backend.put_in_place(stage, job.id, job.run, spec)
-    found = _found(around, sandboxed)
-    house.db.write(lambda tx: tx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(found=found)))
+    return Planned(spec, written)
 
 
 def _limits(job: Job) -> dict[str, int]:
@@ -178,20 +199,15 @@ def _copy(house: House, session: str, digest: str, path: Path) -> None:
         raise TamperDetected(f"the content sha256:{digest} is not what was stored")
 
 
-def _command(house: House, job: Job, stage: Path, folder: Path) -> list[str]:
+def _command(job: Job, folder: Path, written: dict[str, str]) -> list[str]:
     """What the runner starts: the interpreter, the script, its arguments; behind the setup lines if there are any."""
-    if job.script_sealed is not None:
-        text = unseal(house.keys.domain(job.session), job.script_sealed, f"script:{job.id}")
-        (stage / "given" / "script").write_bytes(text)
-        script = str(folder / "given" / "script")
-    else:
-        script = str(folder / "work" / job.script_path)
-    command = [*job.interpreter, script, *job.args]
+    script = folder / "given" / "script" if "given/script" in written else folder / "work" / job.script_path
+    command = [*job.interpreter, str(script), *job.args]
     setup = job.environment.get("setup", [])
     if not setup:
         return command
     lines = ["set -e", *setup, f"exec {shlex.join(command)}"]
-    (stage / "given" / "start.sh").write_text("\n".join(lines) + "\n")
+    written["given/start.sh"] = "\n".join(lines) + "\n"
     return ["bash", str(folder / "given" / "start.sh")]
 
 

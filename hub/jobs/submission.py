@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -17,18 +16,18 @@ from hub.artifacts import versions
 from hub.artifacts.blobs import BlobStore
 from hub.core import limits
 from hub.core.context import Context, Scope
-from hub.core.errors import HubError, InvalidInput, TooLarge, TooMany, Unavailable
+from hub.core.errors import HubError, InvalidInput, TooLarge, TooMany
 from hub.core.keys import seal
-from hub.jobs import placement, scripts
+from hub.jobs import assumed, offers, placement, plans, scripts
+from hub.jobs.clusters import choosing, kubernetes_choosing
+from hub.jobs.clusters.rules import Target
 from hub.jobs.requests import Environment, Resources
 from hub.jobs.rules import TERMINAL
 from hub.jobs.tables import jobs
 from hub.jobs.transitions import LOCAL, pinned
 
-MISSING = {
-    "slurm": "no Slurm cluster is registered with this hub",
-    "kubernetes": "no Kubernetes cluster is registered with this hub",
-}
+# Options of a scheduler stand at the head of a script.
+HEAD_BYTES = 64 << 10
 
 
 class PinnedScript(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +53,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     outputs: Sequence[str]
     resources: Resources
     environment: Environment
+    target: Target
+    notes: Sequence[str] = ()
     workdir: str | None = None
     workflow: str | None = None
     step: str | None = None
@@ -61,21 +62,26 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     awaits: Mapping[str, str] = {}
 
 
-def machine() -> placement.Machine:
-    """What a local job may ask of this machine."""
-    return placement.Machine(os.cpu_count() or 1, limits.JOB_MEMORY_BYTES, limits.JOB_WALLTIME_SECONDS)
+def choose(
+    scope: Scope,
+    job_type: str,
+    resources: Resources,
+    environment: Environment,
+    *,
+    session: str | None = None,
+    cluster: str | None = None,
+    step: str = "",
+) -> Target | None:
+    """Where it goes; None where the hub is to choose between all places.
 
+    Raises Unavailable for a backend that is not there, InvalidInput for what it cannot honour.
 
-def check_backend(job_type: str, resources: Resources, environment: Environment, step: str = "") -> None:
-    """Raises Unavailable for a backend that is not there, InvalidInput for what this machine cannot honour."""
-    if job_type in MISSING:
-        raise Unavailable(
-            f"{MISSING[job_type]}; nothing was recorded",
-            code="backend_unavailable",
-            path="$.params.job_type",
-            errors=[MISSING[job_type]],
-            hint="submit with `job_type` local, or ask the operator to register a cluster",
-        )
+    Without `session` it is not asked whether jobs of the session may go there.
+    """
+    if cluster == LOCAL and job_type == "auto":  # one word for a place, whatever kind it is
+        cluster, job_type = None, "local"
+    if cluster is not None and job_type == "local":
+        raise InvalidInput("a local job goes to no cluster", code="cannot_honour", path="$.params.cluster")
     of = f" of step {step}" if step else ""
     if faults := resources.faults():
         raise InvalidInput(
@@ -84,19 +90,56 @@ def check_backend(job_type: str, resources: Resources, environment: Environment,
             path=f"$.params.{faults[0][0]}",
             errors=[f"$.params.{field}: {message}" for field, message in faults],
         )
-    refused = placement.refusals(resources, environment, machine())
-    if refused:
-        said = "; ".join(f"{each.path} {each.reason}" for each in refused)
+    kind = None if cluster is None else kubernetes_choosing.kind_of(scope, cluster)
+    if job_type in ("slurm", "kubernetes") and kind is not None and kind != job_type:
         raise InvalidInput(
-            f"the local backend cannot honour what was asked{of}: {said}",
-            code="cannot_honour",
-            path=f"$.params.{refused[0].path}",
-            errors=[f"$.params.{each.path} {each.reason}" for each in refused],
-            hint="leave these fields out to run on this machine",
-        )
+            f"{cluster} is a {kind.capitalize()} cluster", code="cannot_honour", path="$.params.cluster",
+            hint=f"leave `job_type` out, or say {kind}",
+        )  # fmt: skip
+    if job_type == "kubernetes" or kind == "kubernetes":
+        return kubernetes_choosing.on_kubernetes(scope, session, cluster, resources, environment, step)
+    if job_type == "slurm" or cluster is not None:
+        return choosing.on_cluster(scope, cluster, resources, environment, step)
+    refused = placement.refusals(resources, environment, offers.machine())
+    if job_type == "auto" and (
+        not refused or choosing.usable(scope, scope.actor.id) or kubernetes_choosing.usable(scope, session)
+    ):
+        return None
+    if not refused:
+        return Target(LOCAL)
+    said = "; ".join(f"{each.path} {each.reason}" for each in refused)
+    raise InvalidInput(
+        f"the local backend cannot honour what was asked{of}: {said}",
+        code="cannot_honour",
+        path=f"$.params.{refused[0].path}",
+        errors=[f"$.params.{each.path} {each.reason}" for each in refused],
+        hint="leave these fields out to run on this machine",
+    )
 
 
-def check_queue(ctx: Context, more: int) -> None:
+def notes(
+    scope: Scope, session: str, target: Target, resources: Resources, script: PinnedScript, step: str = ""
+) -> list[str]:
+    """What the submitter is told of options that stand in the script and those that do not, and of its line ends."""
+    if target.account is None:
+        return list(scripts.remarks(script.text or ""))
+    text = head(scope, session, script)
+    if kubernetes_choosing.kind_of(scope, target.backend) == "kubernetes":
+        return [*kubernetes_choosing.told(text), *scripts.remarks(text)]
+    return [*choosing.told(resources, text, step), *scripts.remarks(text)]
+
+
+def head(scope: Scope, session: str, script: PinnedScript) -> str:
+    """The beginning of a script, where options of a scheduler stand."""
+    if script.text is not None:
+        return script.text[:HEAD_BYTES]
+    assert script.file is not None
+    store = scope.port(BlobStore)  # type: ignore[type-abstract]
+    data = b"".join(store.open(script.digest, session, 0, min(script.file["size"], HEAD_BYTES)))
+    return data.decode(errors="replace")
+
+
+def check_queue(ctx: Scope, more: int) -> None:
     """A queue that grows without end serves nobody. Raises TooMany."""
     waiting = ctx.execute(
         sa.select(sa.func.count()).where(jobs.c.submitted_by == ctx.actor.id, jobs.c.state.not_in(TERMINAL))
@@ -109,7 +152,7 @@ def check_queue(ctx: Context, more: int) -> None:
         )
 
 
-def script(ctx: Context, session: str, said: str, where: str) -> PinnedScript:
+def script(ctx: Scope, session: str, said: str, where: str) -> PinnedScript:
     """The script that is meant, pinned by digest. Raises InvalidInput."""
     try:
         meant = scripts.read(said)
@@ -138,8 +181,8 @@ def _title(text: str) -> str:
     return next((line for line in lines if line and not line.startswith("#")), "script")[:60]
 
 
-def _script_file(ctx: Context, session: str, path: str, where: str) -> PinnedScript:
-    found = versions.find(ctx, session, path)
+def _script_file(ctx: Scope, session: str, path: str, where: str) -> PinnedScript:
+    found = assumed.find(ctx, session, path)
     if found is None:
         raise InvalidInput(
             f"the session has no {path[:200]!r}",
@@ -165,10 +208,12 @@ def _script_file(ctx: Context, session: str, path: str, where: str) -> PinnedScr
 
 
 def inputs(
-    ctx: Context, session: str, wanted: Sequence[str], script: PinnedScript | None, where: str
+    ctx: Scope, session: str, wanted: Sequence[str], script: PinnedScript | None, where: str
 ) -> list[dict[str, Any]]:
     """The named inputs at their versions now, and the script when it is a file."""
-    found = versions.resolve(ctx, session, wanted, where)
+    sent = {name: each for name in wanted if isinstance(ctx, assumed.DryScope) and (each := ctx.find(name))}
+    known = iter(versions.resolve(ctx, session, [name for name in wanted if name not in sent], where))
+    found = [sent[name] if name in sent else next(known) for name in wanted]
     for each in found:
         _refuse_reference(each, where)
     return together([pinned(each) for each in found], script, where)
@@ -230,28 +275,53 @@ def _refuse_reference(version: versions.Pinned, where: str) -> None:
         )
 
 
-def add(ctx: Context, job: Submission, job_id: str, number: int) -> str:
-    """Insert the job's row and name it for the ledger."""
-    sealed = None
+def wanted(
+    scope: Scope, session: str, script: PinnedScript, resources: Resources, environment: Environment
+) -> offers.Wanted:
+    """What is to be placed. A head is read only where somebody has an account for which it counts."""
+    said = head(scope, session, script) if choosing.usable(scope, scope.actor.id) else ""
+    return plans.wanted(scope, session, resources, environment, said, script.digest)
+
+
+def add(ctx: Context, job: Submission, job_id: str, number: int, **facts: Any) -> str:
+    """Insert the job's row and name it for the ledger, with the facts of its placing."""
+    values = row(ctx, job, job_id, number)
     if job.script.text is not None:
         key = ctx.house.keys.domain_in(ctx.tx, job.session)
-        sealed = seal(key, job.script.text.encode(), f"script:{job_id}")
+        values["script_sealed"] = seal(key, job.script.text.encode(), f"script:{job_id}")
+    ctx.execute(sa.insert(jobs).values(**values))
+    ctx.about(
+        "job",
+        job_id,
+        job.session,
+        number=number,
+        state=values["state"],
+        script=job.script.digest,
+        inputs=[each["digest"] for each in job.inputs],
+        workflow=job.workflow,
+        **facts,
+    )
+    return job_id
+
+
+def row(scope: Scope, job: Submission, job_id: str, number: int) -> dict[str, Any]:
+    """The job's row, without its sealed script."""
     waits = bool(job.after)
-    row = {
+    return {
         "id": job_id,
         "session": job.session,
         "number": number,
         "name": job.name,
         "state": "WAITING" if waits else "QUEUED",
         "job_type": job.job_type,
-        "backend": LOCAL,
-        "submitted_by": ctx.actor.id,
-        "submitted_at": ctx.now,
-        "queued_at": None if waits else ctx.now,
+        "backend": job.target.backend,
+        "account": job.target.account,
+        "submitted_by": scope.actor.id,
+        "submitted_at": scope.now,
+        "queued_at": None if waits else scope.now,
         "script_kind": "inline" if job.script.file is None else "path",
         "script_path": job.script.file["path"] if job.script.file else None,
         "script_digest": job.script.digest,
-        "script_sealed": sealed,
         "interpreter": job.script.interpreter,
         "args": job.args,
         "env": job.env,
@@ -264,17 +334,5 @@ def add(ctx: Context, job: Submission, job_id: str, number: int) -> str:
         "step": job.step,
         "after": job.after,
         "awaits": job.awaits,
-        "notes": [],
+        "notes": list(job.notes),
     }
-    ctx.execute(sa.insert(jobs).values(**row))
-    ctx.about(
-        "job",
-        job_id,
-        job.session,
-        number=number,
-        state=row["state"],
-        script=job.script.digest,
-        inputs=[each["digest"] for each in job.inputs],
-        workflow=job.workflow,
-    )
-    return job_id

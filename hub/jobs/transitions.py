@@ -1,6 +1,6 @@
 """Moves of jobs in the database: each by the one table, each on the row it was decided for, each with a ledger line.
 
-Whoever ends, frees or fills a place also asks for a look at the queue (`place_jobs`), and at the workflow that waits.
+Whoever comes into the queue or frees a place asks for a look at it (`place_jobs`), and at the workflow that waits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hub.core import steps
 from hub.core.context import Context, Scope
 from hub.core.house import House
 from hub.core.settings import Settings
-from hub.jobs import placement, rules
+from hub.jobs import placement, retrying, rules
 from hub.jobs.placement import Waiting
 from hub.jobs.rules import Event, State
 from hub.jobs.tables import backends, jobs
@@ -45,15 +45,24 @@ def happen(ctx: Context, job: Job, event: Event, reason: str = "", **values: Any
         ctx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(log_done=True))
         ctx.publish(f"log:{job.id}", {"done": True})
         if job.workflow is not None and event != "inputs_impossible":
+            if retrying.again(ctx, job, state) is not None:
+                look_at_queue(ctx)
             _advance(ctx, job.workflow)
-    if state == "QUEUED" or job.state in rules.OCCUPYING:
+    leaves_a_place = job.backend == LOCAL and job.state in rules.OCCUPYING and state not in rules.OCCUPYING
+    if state == "QUEUED" or leaves_a_place:
         look_at_queue(ctx)
     return state
 
 
 def look_at_queue(ctx: Context) -> None:
-    """Have somebody decide who starts next; once in a unit of work is enough, more does no harm."""
-    ctx.enqueue(PLACE, LOCAL, queue=LOCAL)
+    """Have somebody decide who starts next, unless somebody will who has not begun: they see what is written here.
+
+    The row is held until this unit of work ends, so that they cannot begin before; one being begun is passed by.
+    """
+    to_come = sa.and_(steps.steps.c.kind == PLACE, steps.steps.c.done_at.is_(None), steps.steps.c.attempt == 0)
+    query = sa.select(steps.steps.c.id).where(to_come, steps.steps.c.due_at <= ctx.now)
+    if ctx.execute(query.limit(1).with_for_update(skip_locked=True)).first() is None:
+        ctx.enqueue(PLACE, LOCAL, queue=LOCAL)
 
 
 def waiting_jobs(scope: Scope) -> list[Waiting]:
@@ -107,9 +116,22 @@ def place_jobs(step: steps.Step, house: House) -> None:
             run = job.run + 1
             happen(ctx, job, "placed", run=run, placed_at=ctx.now)
             ctx.enqueue(START, job.id, queue=LOCAL, run=run)
+        for job_id in _for_clusters(ctx):
+            job = lock(ctx, job_id)
+            if job is not None and job.state == "QUEUED":
+                happen(ctx, job, "placed", run=job.run + 1, placed_at=ctx.now, native=None, waits_for=None)
+                ctx.publish(f"agent:{job.account}", {"job": job.id})
         steps.finish(ctx.tx, step, ctx.now)
 
     record(house, OBSERVED, work)
+
+
+def _for_clusters(scope: Scope) -> list[str]:
+    """What goes to a cluster does not wait here: whose turn it is there, its scheduler decides."""
+    rows = scope.execute(
+        sa.select(jobs.c.id).where(jobs.c.state == "QUEUED", jobs.c.account.is_not(None)).order_by(jobs.c.queued_at)
+    )
+    return [row.id for row in rows]
 
 
 def _turns(scope: Scope, settings: Settings) -> list[str]:

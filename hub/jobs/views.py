@@ -13,14 +13,19 @@ from hub.core import limits
 from hub.core.context import Context, Scope
 from hub.core.errors import InvalidInput
 from hub.core.keys import unseal
-from hub.jobs import logs, progress, rules
+from hub.jobs import economy, efficiency, logs, plans, prices, progress, reading, rules, vanishing
 from hub.jobs.amounts import shown_seconds
+from hub.jobs.clusters.tables import cluster_accounts
+from hub.jobs.clusters.views import kind_of
 from hub.jobs.requests import Environment, Resources
 from hub.jobs.rules import State
-from hub.jobs.tables import jobs, workflows
+from hub.jobs.step_tables import workflow_steps
+from hub.jobs.tables import backends, jobs, workflows
 from hub.jobs.transitions import Job, queue_order
 from hub.people.views import PersonView, people
 from hub.sessions.names import full_name, known_sessions
+
+AGENT_ABSENT = "Waiting for its owner's own agent, which is not connected."
 
 
 class ProgressView(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +83,36 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     processes: int | None = None
 
 
+class HintView(msgspec.Struct, frozen=True, kw_only=True):
+    """What an ended job shows for the next one like it; `option` is how to ask for it, where that is one option."""
+
+    about: str
+    sentence: str
+    option: str
+
+
+class EfficiencyView(msgspec.Struct, frozen=True, kw_only=True):
+    """Shares, from 0 to 1, that an ended job used of its cores, and of the memory and time it asked for itself."""
+
+    cpu: float | None
+    memory: float | None
+    time: float | None
+    hints: tuple[HintView, ...]
+
+
+class CostView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job has cost so far at the prices of now, and `most` while it is alive: what it can come to.
+
+    Amounts are None where nobody has said what its backend costs.
+    """
+
+    core_hours: float
+    gpu_hours: float
+    amount: float | None
+    most: float | None
+    currency: str
+
+
 class StepView(msgspec.Struct, frozen=True, kw_only=True):
     """A step of a workflow: `after` and `awaits` are the edges of its graph."""
 
@@ -115,8 +150,18 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     url: str
 
 
+class KeptView(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that was not run, because an earlier job stands for it; `goes_into` are those that take its results."""
+
+    step: str
+    job: str
+    number: int
+    goes_into: tuple[str, ...]
+    url: str
+
+
 class WorkflowView(msgspec.Struct, frozen=True, kw_only=True):
-    """A workflow and its steps, in the order they were given."""
+    """A workflow and its steps, in the order they were given; `kept` are those that were not run again."""
 
     workflow: str
     name: str
@@ -124,13 +169,22 @@ class WorkflowView(msgspec.Struct, frozen=True, kw_only=True):
     session_name: str
     steps: list[StepView]
     jobs: list[str]
+    kept: list[KeptView] = []
 
 
 class JobView(JobRow, frozen=True, kw_only=True):
-    """Everything about one job."""
+    """Everything about one job.
+
+    `held` is whether it waits to be released, `wish` what its cluster is being asked, `may` what the reader may wish.
+    One that is `attached` was submitted outside the hub, which has no script of it.
+    """
 
     job_type: str
     cancel_asked: bool
+    attached: bool
+    held: bool
+    wish: rules.Wish | None
+    may: tuple[rules.Wish, ...]
     queued_at: dt.datetime | None = None
     script: ScriptView
     args: tuple[str, ...]
@@ -143,12 +197,17 @@ class JobView(JobRow, frozen=True, kw_only=True):
     found_environment: dict[str, Any] | None
     asked: Usage
     used: Usage
+    efficiency: EfficiencyView | None
+    cost: CostView | None
     sandboxed: bool | None
     notes: tuple[str, ...]
+    unfetched: int | None  # files that lie only where the job ran
+    vanishes_at: dt.datetime | None  # from when on these may be gone
     log_size_bytes: int
     log_total_bytes: int
     log_done: bool
     of_workflow: WorkflowView | None = None
+    placed: plans.PlacedView | None = None
 
 
 class JobsView(msgspec.Struct, frozen=True):
@@ -159,12 +218,23 @@ class JobsView(msgspec.Struct, frozen=True):
 
 
 class LogPiece(msgspec.Struct, frozen=True):
-    """Bytes of a log from `offset`; `size` is how much there is, `done` whether more can come."""
+    """Bytes of a log from `offset`; `size` is how much there is, `done` whether more can come.
+
+    `followed` is false when there may be more already where the job runs, which is being asked for now.
+    """
 
     offset: int
     size: int
     done: bool
     data: bytes
+    followed: bool = True
+
+
+def looked_at(scope: Scope, ref: str) -> JobView:
+    """One job for somebody who looks at it: how far it is stands in its log, which is followed for a while."""
+    view = job(scope, ref)
+    reading.look(scope, view.id)
+    return view
 
 
 def job(scope: Scope, ref: str) -> JobView:
@@ -176,10 +246,15 @@ def job(scope: Scope, ref: str) -> JobView:
     resources = msgspec.convert(row.resources, Resources)
     wanted = resources.amounts()
     kept = logs.store(scope.settings.data).size(row.id)
+    vanishes = vanishing.at(scope, row)
     return JobView(
         **msgspec.structs.asdict(base),
         job_type=row.job_type,
         cancel_asked=row.cancel_asked_at is not None,
+        attached=row.attached,
+        held=is_held(row),
+        wish=row.wish if row.state in rules.GRANTED.get(row.wish, {}) else None,
+        may=_may(scope, row),
         queued_at=row.queued_at,
         script=_script(scope, row),
         args=tuple(row.args),
@@ -205,12 +280,38 @@ def job(scope: Scope, ref: str) -> JobView:
             disk_bytes=end.get("peak_disk_bytes"),
             processes=end.get("peak_processes"),
         ),
+        efficiency=_efficiency(row, resources, end),
+        cost=_cost(scope, row, resources),
         sandboxed=end.get("sandboxed", (row.found or {}).get("sandboxed")),
-        notes=tuple(row.notes),
+        notes=(*row.notes, *vanishing.warning(row, vanishes, scope.now)),
+        unfetched=row.unfetched,
+        vanishes_at=vanishes,
         log_size_bytes=kept,
         log_total_bytes=end.get("log_bytes", kept),
         log_done=row.log_done,
         of_workflow=None if row.workflow is None else workflow(scope, row.workflow),
+        placed=plans.placed(scope, row.id),
+    )
+
+
+def is_held(row: Job) -> bool:
+    """Whether somebody holds it back: here, or on its cluster."""
+    return bool(row.state == "HELD" or (row.state == "PENDING" and row.waits_for == rules.HELD_BACK))
+
+
+def _may(scope: Scope, row: Job) -> tuple[rules.Wish, ...]:
+    """What the reader may wish of it now, that it is not already."""
+    own = row.submitted_by == scope.actor.id
+    if row.cancel_asked_at is not None or not scope.access.may(row.session, "job:cancel" if own else "job:cancel_any"):
+        return ()
+    held = is_held(row)
+    there = rules.ASKED_THERE.get(kind_of(scope, row.account), frozenset())
+    if row.attached and not own:
+        return ()
+    useful = {"hold": not held, "release": held, "requeue": own}
+    granted = {wish: rules.GRANTED[wish].get(row.state) for wish in rules.WISHES}
+    return tuple(
+        wish for wish in rules.WISHES if useful[wish] and granted[wish] and (granted[wish] != "there" or wish in there)
     )
 
 
@@ -238,24 +339,52 @@ def some(scope: Scope, ids: set[str]) -> list[JobRow]:
     return _rows(scope, list(scope.execute(sa.select(jobs).where(jobs.c.id.in_(ids))).all()))
 
 
+def some_looked_at(scope: Scope, ids: set[str]) -> list[JobRow]:
+    """The same for cards that people have before them, on which it stands how far each job is."""
+    reading.look_all(scope, ids)
+    return some(scope, ids)
+
+
 def workflow(scope: Scope, workflow_id: str) -> WorkflowView:
     """A workflow as its graph; the caller has seen to the right to see it, by one of its jobs."""
     head = scope.execute(sa.select(workflows).where(workflows.c.id == workflow_id)).one()
     rows = scope.execute(sa.select(jobs).where(jobs.c.workflow == workflow_id).order_by(jobs.c.number)).all()
     steps = {row.id: row.step for row in rows}
+    kept = scope.execute(
+        sa.select(workflow_steps.c.step, workflow_steps.c.kept_for, jobs.c.id, jobs.c.number)
+        .join(jobs, jobs.c.id == workflow_steps.c.kept)
+        .where(workflow_steps.c.workflow == workflow_id)
+        .order_by(jobs.c.number)
+    ).all()
     return WorkflowView(
         workflow=workflow_id,
         name=head.name,
         session=head.session,
         session_name=full_name(scope, head.session),
         jobs=[row.id for row in rows],
+        kept=[
+            KeptView(
+                step=row.step,
+                job=row.id,
+                number=row.number,
+                goes_into=tuple(row.kept_for or ()),
+                url=_url(scope, row.id),
+            )
+            for row in kept
+        ],
         steps=[
             StepView(
                 step=row.step,
                 job=row.id,
                 number=row.number,
                 state=row.state,
-                reason=rules.sentence(row.state, row.reason, cancel_asked=row.cancel_asked_at is not None),
+                reason=rules.sentence(
+                    row.state,
+                    row.reason,
+                    cancel_asked=row.cancel_asked_at is not None,
+                    waits_for=row.waits_for,
+                    wish=row.wish,
+                ),
                 after=tuple(steps[each] for each in row.after),
                 awaits={path: steps[maker] for path, maker in row.awaits.items()},
                 url=_url(scope, row.id),
@@ -274,15 +403,33 @@ def log_piece(scope: Scope, ref: str, offset: int = 0, limit: int = logs.PAGE_BY
     size = store.size(job_id)
     if not 0 <= offset <= size:
         raise InvalidInput(f"the log has {size} bytes; `offset` lies beyond", code="bad_offset", path="offset")
-    return LogPiece(offset, size, done, store.read(job_id, offset, limit))
+    followed = done or reading.look(scope, job_id)
+    return LogPiece(offset, size, done, store.read(job_id, offset, limit), followed)
+
+
+def _absent(scope: Scope, accounts: set[str]) -> set[str]:
+    """Those of these accounts that are served by an agent of their person's own, which is not there now."""
+    if not accounts:
+        return set()
+    found = scope.execute(
+        sa.select(cluster_accounts.c.id)
+        .outerjoin(backends, backends.c.name == cluster_accounts.c.id)
+        .where(
+            cluster_accounts.c.id.in_(accounts),
+            cluster_accounts.c.kind == "agent",
+            sa.or_(backends.c.lease_until.is_(None), backends.c.lease_until <= scope.now),
+        )
+    )
+    return set(found.scalars())
 
 
 def _rows(scope: Scope, rows: list[Job]) -> list[JobRow]:
     who = people(scope, {row.submitted_by for row in rows})
     names = {session: full_name(scope, session) for session in {row.session for row in rows}}
     places: dict[str, int] = {}
-    if any(row.state == "QUEUED" for row in rows):
+    if any(row.state == "QUEUED" and row.account is None for row in rows):
         places = {job_id: place for place, job_id in enumerate(queue_order(scope), start=1)}
+    absent = _absent(scope, {row.account for row in rows if row.state == "SUBMITTING" and row.account})
     return [
         JobRow(
             id=row.id,
@@ -293,7 +440,12 @@ def _rows(scope: Scope, rows: list[Job]) -> list[JobRow]:
             name=row.name,
             state=row.state,
             reason=rules.sentence(
-                row.state, row.reason, place=places.get(row.id), cancel_asked=row.cancel_asked_at is not None
+                row.state,
+                row.reason,
+                place=places.get(row.id),
+                cancel_asked=row.cancel_asked_at is not None,
+                waits_for=AGENT_ABSENT if row.account in absent else row.waits_for,
+                wish=row.wish,
             ),
             backend=row.backend,
             submitted_by=who[row.submitted_by],
@@ -331,6 +483,50 @@ def _progress(row: Job, now: dt.datetime) -> ProgressView | None:
     )
 
 
+def _efficiency(row: Job, resources: Resources, end: dict[str, Any]) -> EfficiencyView | None:
+    """Known for jobs whose program ran and ended; of several nodes only time is, since one of them was measured."""
+    if row.state not in rules.TERMINAL or not end.get("seconds") or row.attached:
+        return None
+    alone = resources.nodes == 1 and resources.array is None
+    wanted = resources.amounts()
+    found = efficiency.judge(
+        efficiency.Ended(
+            seconds=end["seconds"],
+            cpu_seconds=(end.get("cpu_seconds") or None) if alone else None,
+            peak_memory_bytes=(end.get("peak_memory_bytes") or None) if alone else None,
+            cores=max(resources.cpus_per_node, resources.tasks_per_node),
+            gpus=resources.gpus,
+            asked_memory_bytes=wanted.memory_bytes,
+            asked_seconds=wanted.wall_seconds,
+            succeeded=row.state == "SUCCEEDED",
+        )
+    )
+    hints = tuple(HintView(about=each.about, sentence=each.sentence, option=each.option) for each in found.hints)
+    return EfficiencyView(cpu=found.cpu, memory=found.memory, time=found.time, hints=hints)
+
+
+def _cost(scope: Scope, row: Job, resources: Resources) -> CostView | None:
+    """None for a job that ended without having begun, one that is only watched, and one whose array nobody can read."""
+    over = row.state in rules.TERMINAL
+    if row.attached or (over and row.started_at is None):
+        return None
+    try:
+        held = economy.held(resources)
+    except ValueError:
+        return None
+    price = prices.of(scope).get(row.backend, economy.Prices())
+    ran = 0.0 if row.started_at is None else ((row.ended_at or scope.now) - row.started_at).total_seconds()
+    now = economy.cost(held, ran, price)
+    longest = resources.amounts().wall_seconds or limits.JOB_WALLTIME_SECONDS
+    return CostView(
+        core_hours=now.core_hours,
+        gpu_hours=now.gpu_hours,
+        amount=now.money,
+        most=None if over else economy.cost(held, max(ran, longest), price).money,
+        currency=scope.settings.currency,
+    )
+
+
 def _script(scope: Scope, row: Job) -> ScriptView:
     text = None
     if row.script_sealed is not None:
@@ -340,7 +536,7 @@ def _script(scope: Scope, row: Job) -> ScriptView:
         text = unseal(key, row.script_sealed, f"script:{row.id}").decode()
     return ScriptView(
         kind=row.script_kind,
-        digest=f"sha256:{row.script_digest}",
+        digest=f"sha256:{row.script_digest}" if row.script_digest else "",
         interpreter=tuple(row.interpreter),
         path=row.script_path,
         text=text,

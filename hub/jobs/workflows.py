@@ -7,7 +7,7 @@ file the session already has is an input; any other must come from an earlier st
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -18,6 +18,7 @@ class StepWish(msgspec.Struct, frozen=True):
     name: str
     dependencies: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    made_by: Mapping[str, str] = {}  # where it is known already, by an earlier run: which step makes which file
 
 
 class StepPlan(msgspec.Struct, frozen=True):
@@ -55,7 +56,7 @@ def plan(steps: Sequence[StepWish], existing: Collection[str]) -> list[StepPlan]
     for index, step in enumerate(steps):
         inputs, awaits, after = [], {}, []
         for place, wanted in enumerate(dict.fromkeys(step.dependencies)):
-            producer = _producer(wanted, index, steps, producers, existing, names)
+            producer = step.made_by.get(wanted) or _producer(wanted, index, steps, producers, existing, names)
             if producer is not None:
                 after.append(producer)
                 if wanted not in names:

@@ -10,6 +10,7 @@ import contextlib
 import msgspec
 import sqlalchemy as sa
 
+from hub.core.decoding import UNREADABLE
 from hub.core.errors import TamperDetected
 from hub.ledger import checkpoints, rules
 from hub.ledger.lines import Body
@@ -90,7 +91,7 @@ def _line_fault(row: sa.Row[tuple[object, ...]]) -> str:
         return "its body is not the one that was committed to"
     try:
         said = msgspec.json.decode(row.bytes, type=Body)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return "its body cannot be read"
     shown = (row.actor, row.action, row.object_kind, row.object, row.session)
     if (said.actor, said.action, said.object_kind, said.object, said.session) != shown:

@@ -27,7 +27,7 @@ from hub.live.rules import CONNECTION_SILENCE_SECONDS, PING_SECONDS
 
 LIVE_TOKEN = "keys/live.token"  # noqa: S105 - the name of a file
 SHUTDOWN_SECONDS = 5
-NO_BOT = "no chat bot is running here: no workspace is connected, or the bot is starting; try again"
+NO_BOT = "no chat bot is running here: it is not installed, or it is starting; try again"
 
 
 def create(settings: Settings, certificate: ServedCertificate | None = None) -> Starlette:
@@ -36,7 +36,13 @@ def create(settings: Settings, certificate: ServedCertificate | None = None) -> 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.token = _token(settings)
-        app.state.node = Node(_record(settings), settings.redis, settings.visible_cursors, _relays(settings))
+        app.state.node = Node(
+            _record(settings),
+            settings.redis,
+            settings.visible_cursors,
+            _relays(settings),
+            carries=bool(settings.livekit_url),
+        )
         async with app.state.node.running(), _fresh(certificate):
             yield
 
@@ -45,6 +51,7 @@ def create(settings: Settings, certificate: ServedCertificate | None = None) -> 
         Route("/live/metrics", metrics),
         # Byte for byte: the platform signed them.
         Mount("/slack", app=Front(settings.bot_socket, NO_BOT)),
+        Mount("/bot", app=Front(settings.bot_socket, NO_BOT)),
         # With web elsewhere a proxy in front tells the two apart, and no front door is needed here.
         Route("/healthz", _healthz) if settings.web_url else Mount("/", app=Front(settings.web_socket)),
     ]

@@ -1,7 +1,8 @@
 """A room's messages: posted as actions, numbered by SQL, told to everyone here once and in order.
 
-The same message arrives by up to three ways (web's answer to who posted it, the bus, a ledger line), each of which may
-be lost. Its number decides: known ones are dropped, the next one is told, and a gap is filled from the record.
+The same message arrives by up to four ways (web's answer to who posted it, the bus, a ledger line, what was read for
+somebody who came back), each of which may be lost. Its number decides: known ones are dropped, the next one is told,
+and a gap is filled from the record.
 """
 
 import asyncio
@@ -14,15 +15,14 @@ from hub.core import limits
 from hub.live.frames import Kind, Say
 from hub.live.member import Member
 from hub.live.protocol import told, websocket_frame
-from hub.live.record import OutOfReachError, Record, Refusal
+from hub.live.record import OutOfReachError, Record, Refusal, persistently
 from hub.live.room import Room
-from hub.live.rules import Order, order
+from hub.live.rules import Order, audience, order
 
 log = structlog.get_logger()
 LANE = "messages"
 MAX_CLIENT_ID_CHARACTERS = 64
 PAGE = 200
-RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)
 MAX_WAITING = 20
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
@@ -41,35 +41,40 @@ class Chat:
 
     def arrived(self, message: dict[str, Any]) -> None:
         """A message came by one of its ways."""
-        sequence = int(message["sequence"])
-        match order(self._room.head, sequence):
+        change = int(message["change"])
+        match order(self._room.head, change):
             case Order.NEXT:
-                self._room.head = sequence
-                self._room.relay.tell(Kind.MSG, message, LANE, sequence)
+                self._room.head = change
+                self._room.relay.tell(Kind.MSG, message, LANE, change, audience(message))
             case Order.GAP:
-                self.hear_of(sequence)
+                self.hear_of(change)
             case Order.KNOWN:
                 pass
 
-    def hear_of(self, sequence: int) -> None:
-        """There is a message of this number; fetch what is missing up to it."""
-        self._heard_of = max(self._heard_of, sequence)
+    def hear_of(self, change: int) -> None:
+        """There is a change of this number; fetch what is missing up to it."""
+        self._heard_of = max(self._heard_of, change)
         if self._heard_of > self._room.head and not self._filling:
             self._filling = True
             self._spawn(self._fill())
+
+    def read(self, messages: list[dict[str, Any]]) -> None:
+        """All that the record has from some number on that the room has been told: what is new is told."""
+        for message in messages:
+            # A number that SQL does not have any more (another change followed) is no reason to wait for it.
+            self._room.head = max(self._room.head, int(message["change"]) - 1)
+            self.arrived(message)
 
     async def _fill(self) -> None:
         try:
             while self._room.head < self._heard_of:
                 messages, head = await self._record.messages(self._room.session, self._room.head, PAGE)
+                self.read(messages)
                 if not messages:
-                    # The record knows of no such message: what we heard of was rolled back or is not ours.
+                    # Whatever was heard of beyond the record's head was rolled back or is not ours.
+                    self._room.head = max(self._room.head, head)
                     self._heard_of = self._room.head
                     return
-                for message in messages:
-                    # A number that SQL does not have any more (erased) is no reason to wait for it.
-                    self._room.head = max(self._room.head, int(message["sequence"]) - 1)
-                    self.arrived(message)
                 self._heard_of = max(self._heard_of, head)
         except (Refusal, OutOfReachError) as error:
             log.warning("live.messages_out_of_reach", session=self._room.session, error=repr(error))
@@ -102,22 +107,15 @@ class Chat:
             del self._waiting[id(member)]
 
     async def _post(self, member: Member, say: Say) -> None:
-        for pause in (*RETRY_SECONDS, None):
-            try:
-                message = await self._record.say(member.grant, say.text, say.client_id)
-            except (Refusal, OutOfReachError) as error:
-                temporary = isinstance(error, OutOfReachError) or error.temporary
-                if temporary and pause is not None:
-                    await asyncio.sleep(pause)
-                    continue
-                code = "not_recorded" if isinstance(error, OutOfReachError) else error.code
-                text = "the message could not be kept; try again" if temporary else str(error)
-                self._room.complain(member, code, text, client_id=say.client_id)
-                return
-            self.arrived(message)
-            acknowledged = told(Kind.ACK, {"client_id": say.client_id, "sequence": message["sequence"]})
-            self._room.relay.tell_one(member, websocket_frame(acknowledged))
+        try:
+            message = await persistently(lambda: self._record.say(member.grant, say))
+        except (Refusal, OutOfReachError) as error:
+            text = "the message could not be kept; try again" if error.temporary else str(error)
+            self._room.complain(member, error.code, text, client_id=say.client_id)
             return
+        self.arrived(message)
+        acknowledged = told(Kind.ACK, {"client_id": say.client_id, "sequence": message["sequence"]})
+        self._room.relay.tell_one(member, websocket_frame(acknowledged))
 
 
 def _refusal(member: Member, say: Say) -> tuple[str, str] | None:
@@ -127,9 +125,6 @@ def _refusal(member: Member, say: Say) -> tuple[str, str] | None:
         return "not_allowed", "chat is switched off in this room"
     if not 0 < len(say.client_id) <= MAX_CLIENT_ID_CHARACTERS:
         return "invalid_input", "client_id has 1 to 64 characters"
-    if say.to or say.about:
-        # The record has no such messages yet, and one meant for a single person must never be told to all.
-        return "not_offered", "this hub keeps messages to everyone only: leave out `to` and `about`"
     if not say.text.strip():
         return "invalid_input", "a message has some text"
     if len(say.text) > limits.MESSAGE_CHARACTERS:

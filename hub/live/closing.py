@@ -1,7 +1,8 @@
 """Why a socket is closed, in numbers that tell the client its next move.
 
 4000 to 4499: come back, with a fresh ticket and the resume offsets.
-4500 to 4999: do not, a person has to do something.
+4500 to 4999: do not, a person has to do something. So with 1009, by which a server's WebSocket library ends a
+connection before anything of ours has seen the message that was too large for it.
 """
 
 from enum import IntEnum
@@ -14,6 +15,7 @@ class Closing(IntEnum):
     SLOW = 4008
     MOVED = 4012
     TOO_MANY = 4029
+    DOOR = 4040
     UNAVAILABLE = 4053
     INVALID = 4500
     NOT_SIGNED_IN = 4501
@@ -26,9 +28,12 @@ class Closing(IntEnum):
     INTERNAL = 4599
 
 
+MESSAGE_TOO_BIG = 1009
+
+
 def may_reconnect(code: int) -> bool:
     """Whether a client should come back by itself after this close code."""
-    return not 4500 <= code <= 4999
+    return code != MESSAGE_TOO_BIG and not 4500 <= code <= 4999
 
 
 # What web answers as HTTP, told to a socket.

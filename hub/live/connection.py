@@ -11,16 +11,18 @@ import random
 import socket
 import sys
 from asyncio.transports import BaseTransport, Transport
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, cast
 
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.types import Message
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.http11 import Request
 
-from hub.live.frames import Kind
-from hub.live.protocol import payloads, told, websocket_frame
+from hub.live.frames import Kind, Ping
+from hub.live.protocol import encode, payloads, told, websocket_frame
+from hub.live.rules import PING_SECONDS
 
 EXTENSION = "collegium.connection"
 NOTSENT_LOWAT_BYTES = 16 * 1024
@@ -92,6 +94,12 @@ class RoomProtocol(WebSocketsSansIOProtocol):
             hears(payload)
         return True
 
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text":
+            # Refused whatever it says. Taken apart it might turn out to be none, which the server logs as its error.
+            self.frames = [b""]
+        super().send_receive_event_to_app()
+
     async def send(self, event: Any) -> None:
         await super().send(event)
         if event["type"] == "websocket.http.response.body" and self.close_sent:
@@ -150,24 +158,31 @@ def farewell(reason: str) -> bytes:
 
 
 class MessageSink:
-    """The same over plain ASGI messages: one task writes, so that nobody else waits."""
+    """The same over plain ASGI messages: one task writes, so that nobody else waits.
+
+    Such a server does not say when its own pings are answered, so the client is asked by PING frames whether it is
+    there; and it may let a send or a close wait for ever, so the end is declared here.
+    """
 
     def __init__(self, websocket: WebSocket, now: Callable[[], float]) -> None:
         self._websocket = websocket
         self._now = now
-        self._queue: asyncio.Queue[Callable[[], Awaitable[None]] | None] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._backlog = 0
-        self._closing = False
+        self._closer: asyncio.Task[None] | None = None
+        self._over = self._loop.create_future()
         self.last_heard = now()
         self.stalled: Callable[[], None] | None = None
         self.drained: Callable[[], None] | None = None
         self._writer = asyncio.create_task(self._write_all())
+        self._next_ping = self._loop.call_later(PING_SECONDS, self._ping)
 
     def write(self, framed: bytes) -> bool:
-        if self._closing:
+        if self._closer is not None or self._writer.done():
             return False
         self._backlog += len(framed)
-        self._queue.put_nowait(lambda: self._send(framed))
+        self._queue.put_nowait(framed)
         if self.stalled is not None and self.busy():
             self.stalled()
         return True
@@ -179,38 +194,57 @@ class MessageSink:
         return self._backlog > NOTSENT_LOWAT_BYTES
 
     def close(self, code: int, reason: str) -> None:
-        if self._closing:
-            return
-        self._closing = True
-        if self._backlog:
-            self._writer.cancel()
-        asyncio.get_running_loop().create_task(self._close(code, reason)).add_done_callback(lambda task: None)
+        """What was written before goes first, unless the peer does not take it."""
+        if self._closer is None:
+            self._queue.put_nowait(None)
+            self._closer = asyncio.create_task(self._close(code, reason))
+
+    async def receive(self) -> Message:
+        """The peer's next message; a disconnect once this side has closed, whatever the server says of that."""
+        heard = asyncio.ensure_future(self._websocket.receive())
+        try:
+            await asyncio.wait({heard, self._over}, return_when=asyncio.FIRST_COMPLETED)
+            return heard.result() if heard.done() else {"type": "websocket.disconnect", "code": 1006}
+        finally:
+            heard.cancel()
 
     async def finish(self) -> None:
         """The endpoint is done with this connection."""
-        self._closing = True
+        self._next_ping.cancel()
+        if self._closer is not None:
+            await self._closer
+            with contextlib.suppress(RuntimeError, OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    # Until what was still coming in is taken, some servers leave the connection half closed.
+                    while (await self._websocket.receive())["type"] != "websocket.disconnect":
+                        pass
         self._writer.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._writer
+        await asyncio.gather(self._writer, return_exceptions=True)
 
-    async def _send(self, framed: bytes) -> None:
-        for payload in payloads(framed):
-            await self._websocket.send_bytes(payload)
-        was_busy = self.busy()
-        self._backlog -= len(framed)
-        if was_busy and not self.busy() and self.drained is not None:
-            self.drained()
+    def _ping(self) -> None:
+        self.write(websocket_frame(encode(Ping(random.randbytes(8)))))  # noqa: S311
+        self._next_ping = self._loop.call_later(PING_SECONDS, self._ping)
 
     async def _write_all(self) -> None:
         with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
-            while (send := await self._queue.get()) is not None:
-                await send()
+            while (framed := await self._queue.get()) is not None:
+                for payload in payloads(framed):
+                    await self._websocket.send_bytes(payload)
+                was_busy = self.busy()
+                self._backlog -= len(framed)
+                if was_busy and not self.busy() and self.drained is not None:
+                    self.drained()
 
     async def _close(self, code: int, reason: str) -> None:
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
-            if self._websocket.application_state is not WebSocketState.DISCONNECTED:
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await self._websocket.close(code, reason)
+        await asyncio.wait({self._writer}, timeout=CLOSE_SECONDS / 2)
+        self._writer.cancel()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS / 2):
+                await self._websocket.close(code, reason)
+        except (WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
+            pass  # The peer is gone, or takes nothing any more.
+        finally:
+            self._over.set_result(None)
 
 
 def sink_of(websocket: WebSocket, now: Callable[[], float]) -> RoomProtocol | MessageSink:

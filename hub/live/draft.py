@@ -7,7 +7,7 @@ Carets are passed on at once, the newest of each member only, and never leave th
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import structlog
@@ -16,13 +16,21 @@ from hub.live.chat import Spawn
 from hub.live.frames import DraftAware, DraftSaved, DraftState, DraftUpdate
 from hub.live.member import Member
 from hub.live.protocol import encode, websocket_frame
-from hub.live.record import DraftEdit, DraftKept, DraftOpened, DraftPiece, OutOfReachError, Record, Refusal
+from hub.live.record import (
+    DraftEdit,
+    DraftKept,
+    DraftOpened,
+    DraftPiece,
+    OutOfReachError,
+    Record,
+    Refusal,
+    persistently,
+)
 from hub.live.room import Room
 
 log = structlog.get_logger()
 GATHER_SECONDS = 0.04
-CARETS_SECONDS = 0.033
-RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)
+CARETS_SECONDS = 0.066  # carets move as people type; each tick of them is a write to every follower
 IDLE_SECONDS = 2.0
 BEHIND_SECONDS = 0.05
 DRAIN_SECONDS = 0.02
@@ -60,6 +68,9 @@ class Draft:
         self.epoch = epoch
         # The number a follower has come to; None while a long piece is on its way to it.
         self.followers: dict[Member, int | None] = {}
+        # Who was let in by which wish, so that the end of it ends that wish and no later one.
+        self.let_in_by: dict[Member, int] = {}
+        self.ended: Callable[[Member, int], None] = lambda member, wish: None
         self.woken = asyncio.Event()
         self._room = room
         self._record = record
@@ -118,21 +129,14 @@ class Draft:
             DraftEdit(people.index(edit.member), edit.member.grant.member.claim, edit.epoch, edit.update)
             for edit in batch
         ]
-        for pause in (*RETRY_SECONDS, None):
-            try:
-                kept = await self._record.keep_edits(self._room.session, self.name, asked)
-            except (Refusal, OutOfReachError) as error:
-                temporary = isinstance(error, OutOfReachError) or error.temporary
-                if temporary and pause is not None:
-                    # Whether the record heard us does not matter: it takes the same edit once.
-                    await asyncio.sleep(pause)
-                    continue
-                code = "not_recorded" if temporary or isinstance(error, OutOfReachError) else error.code
-                for edit in batch:
-                    self._refuse(edit, code, str(error) or "the edit could not be kept; it is tried again")
-                return
-            self._settle(batch, kept)
+        try:
+            kept = await persistently(lambda: self._record.keep_edits(self._room.session, self.name, asked))
+        except (Refusal, OutOfReachError) as error:
+            code = "not_recorded" if error.temporary else error.code
+            for edit in batch:
+                self._refuse(edit, code, str(error) or "the edit could not be kept; it is tried again")
             return
+        self._settle(batch, kept)
 
     def _settle(self, batch: list[Waiting], kept: DraftKept) -> None:
         authors: dict[int, set[Author]] = {}
@@ -276,6 +280,9 @@ class Draft:
 
     def point(self, slot: int, data: bytes) -> None:
         """A member's caret moved; empty data says that they have closed the draft."""
+        between = self._room.between
+        if between is not None and slot in self._room.members:
+            between.caret(self.name, slot, data)
         if data:
             self._carets[slot] = data
         elif self._carets.pop(slot, None) is None:
@@ -311,6 +318,7 @@ class Draft:
         """Somebody follows no more; their caret goes at once."""
         if member in self.followers:
             del self.followers[member]
+            self.let_in_by.pop(member, None)
             self._carets_behind.discard(member)
             self.point(member.slot, b"")
             self.woken.set()
@@ -319,6 +327,7 @@ class Draft:
         """Nobody can follow this draft any more."""
         followers, self.followers = list(self.followers), {}
         for member in followers:
+            self.ended(member, self.let_in_by.pop(member, 0))
             if not member.closed:
                 self._room.complain(member, code, text, draft=self.name)
         self.woken.set()

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from hub.core import limits
+from hub.live.between import MAX_FOLLOWED
 from hub.live.chat import Spawn
 from hub.live.draft import Draft, Waiting, state_frames
 from hub.live.frames import AwareDraft, CloseDraft, EditDraft, OpenDraft
 from hub.live.member import Member
 from hub.live.record import Event, OutOfReachError, Record, Refusal
 from hub.live.room import Room
-
-MAX_FOLLOWED = 8
 
 
 class Drafts:
@@ -26,6 +25,13 @@ class Drafts:
         self._wishes: dict[Member, dict[str, int]] = {}
         self._wish = 0
         self._pieces: dict[tuple[Member, str], tuple[int, list[bytes], int]] = {}
+        room.carets = self._caret_elsewhere
+
+    def _caret_elsewhere(self, name: str | None, slot: int, data: bytes) -> None:
+        """A caret on another node; of no draft: of every one, because they are gone."""
+        for draft in list(self._drafts.values()):
+            if name in (None, draft.name):
+                draft.point(slot, data)
 
     def hear(self, member: Member, frame: OpenDraft | EditDraft | AwareDraft | CloseDraft) -> None:
         """Take up a member's frame about a draft."""
@@ -85,9 +91,8 @@ class Drafts:
             if self._wishes.get(member, {}).get(frame.draft) != wish:
                 return
             self._wishes[member].pop(frame.draft)
-            temporary = isinstance(error, OutOfReachError) or error.temporary
-            code = "unavailable" if temporary or isinstance(error, OutOfReachError) else error.code
-            text = "the draft cannot be had now; it is tried again" if temporary else str(error)
+            code = "unavailable" if error.temporary else error.code
+            text = "the draft cannot be had now; it is tried again" if error.temporary else str(error)
             return self._room.complain(member, code or "draft_not_found", text, draft=frame.draft)
         if member.closed or self._wishes.get(member, {}).get(frame.draft) != wish:
             return None
@@ -98,8 +103,13 @@ class Drafts:
         if draft is None:
             draft = Draft(frame.draft, opened.epoch, opened.sequence, self._room, self._record, self._spawn)
             self._drafts[frame.draft] = draft
+            draft.ended = lambda member, wish: self._ended(member, frame.draft, wish)
             draft.followers[member] = None
+            if self._room.between is not None:
+                for slot, caret in self._room.between.carets_in(draft.name).items():
+                    draft.point(slot, caret)
             self._spawn(self._run(draft))
+        draft.let_in_by[member] = wish
         draft.hear_of(opened.sequence)
         draft.feed(member, state_frames(frame.draft, opened), opened.sequence)
         return None
@@ -114,9 +124,11 @@ class Drafts:
         finally:
             if self._drafts.get(draft.name) is draft:
                 del self._drafts[draft.name]
-            for wishes in self._wishes.values():
-                if draft.name in wishes and self._drafts.get(draft.name) is None:
-                    del wishes[draft.name]
+
+    def _ended(self, member: Member, name: str, wish: int) -> None:
+        """Somebody was put out of a draft. A wish they have made since is still to be answered."""
+        if self._wishes.get(member, {}).get(name) == wish:
+            del self._wishes[member][name]
 
     def _stop(self, member: Member, name: str) -> None:
         self._wishes.get(member, {}).pop(name, None)

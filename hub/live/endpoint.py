@@ -20,7 +20,7 @@ from hub.live.node import Node, Place
 from hub.live.protocol import ProtocolError, parse_client
 from hub.live.record import OutOfReachError, Refusal
 from hub.live.replay import replay
-from hub.live.room import RoomFullError
+from hub.live.room import DoorError, RoomFullError
 from hub.live.rules import HELLO_SECONDS, origin_allowed
 
 log = structlog.get_logger()
@@ -47,11 +47,19 @@ async def socket(websocket: WebSocket) -> None:
         sink.close(error.code, str(error)[:120])
     except (WebSocketDisconnect, WebSocketDisconnected, OSError):
         pass
-    except RoomFullError:
-        sink.close(Closing.ROOM_FULL, "this room is full")
+    except DoorError as shut:
+        if grant.door == "lobby":
+            with contextlib.suppress(Refusal, OutOfReachError):
+                await node.record.knock(grant)
+        sink.close(shut.code, str(shut))
+    except RoomFullError as full:
+        sink.close(full.code, str(full))
     except Exception:
         log.exception("live.socket_failed", session=grant.session)
         sink.close(Closing.INTERNAL, "something went wrong inside the hub")
+    except asyncio.CancelledError:  # How another server than ours ends what still runs when it stops.
+        sink.close(Closing.UNAVAILABLE, "the hub stops; come back and resume")
+        raise
     finally:
         if isinstance(sink, MessageSink):
             await sink.finish()
@@ -72,7 +80,7 @@ async def _redeem(node: Node, ticket: str) -> tuple[tuple[int, str], Grant | Non
 async def _serve(websocket: WebSocket, node: Node, grant: Grant, sink: Sink, version: int) -> None:
     try:
         async with asyncio.timeout(HELLO_SECONDS):
-            hello = parse_client(await _receive(websocket))
+            hello = parse_client(await _receive(websocket, sink))
     except TimeoutError:
         raise ProtocolError("a HELLO was expected first") from None
     if not isinstance(hello, Hello):
@@ -85,7 +93,7 @@ async def _serve(websocket: WebSocket, node: Node, grant: Grant, sink: Sink, ver
         sink.hears = lambda data: _at_once(node, place, member, data)
     try:
         while not member.closed:
-            _take(place, member, sink, await _receive(websocket), node.turns.now())
+            _take(place, member, sink, await _receive(websocket, sink), node.turns.now())
     finally:
         if isinstance(sink, RoomProtocol):
             sink.hears = None
@@ -130,8 +138,8 @@ def _take(place: Place, member: Member, sink: Sink, data: bytes, now: float) -> 
     place.hear(member, parse_client(data))
 
 
-async def _receive(websocket: WebSocket) -> bytes:
-    message = await websocket.receive()
+async def _receive(websocket: WebSocket, sink: Sink) -> bytes:
+    message = await (sink.receive() if isinstance(sink, MessageSink) else websocket.receive())
     if message["type"] != "websocket.receive":
         raise WebSocketDisconnect(message.get("code", 1000))
     data = message.get("bytes")

@@ -30,6 +30,8 @@ class Kind(IntEnum):
     PSNAP = 0x20
     PDELTA = 0x21
     PSET = 0x22
+    STANDING = 0x23
+    APART = 0x24
     MSG = 0x30
     ACK = 0x31
     REPLAY = 0x34
@@ -37,7 +39,7 @@ class Kind(IntEnum):
     LOG = 0x36
     FOLLOW_LOG = 0x37
     EVENT = 0x38
-    ACT = 0x39
+    CAPTION = 0x39
     YSYNC = 0x40
     YUPD = 0x41
     YAWARE = 0x42
@@ -45,8 +47,7 @@ class Kind(IntEnum):
     YSTOP = 0x44
     RTC = 0x50
     ICE = 0x51
-    STATE = 0x60
-    CAPTION = 0x64
+    SFU = 0x52
     PING = 0x70
     PONG = 0x71
     ERR = 0x7E
@@ -87,35 +88,24 @@ class SetPresence(Strict, frozen=True):
     mic: bool | msgspec.UnsetType = msgspec.UNSET
     camera: bool | msgspec.UnsetType = msgspec.UNSET
     screens: int | msgspec.UnsetType = msgspec.UNSET
-    follow: int | msgspec.UnsetType | None = msgspec.UNSET
+    captioning: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class Say(Strict, frozen=True):
-    """A chat message on its way in. `client_id` makes sending it twice harmless.
-
-    `to` names the one person it is for, `about` the thing it belongs to: `message:SEQUENCE`, `artifact:ID`,
-    `entry:ID`, `job:ID`, `log:JOB:LINE`.
-    """
-
-    client_id: str
-    text: str
-    to: str = ""
-    about: str = ""
-
-
-class Act(Strict, frozen=True):
-    """One of the room's actions (`room_...`), done as its sender; `client_id` makes sending it twice harmless."""
-
-    client_id: str
-    action: dict[str, Any]
-
-
-class SayCaption(Strict, frozen=True):
-    """What is being said aloud, in writing; it is replaced by the next one until one is `final`."""
+class Caption(Strict, frozen=True):
+    """What is being said, in words; a text that is not final is replaced by the next one. It is never stored."""
 
     text: str
     final: bool = False
-    lang: str = ""
+
+
+class Say(Strict, frozen=True):
+    """A chat message on its way in. `client_id` makes sending it twice harmless."""
+
+    client_id: str
+    text: str
+    thread: str | msgspec.UnsetType = msgspec.UNSET  # the message it answers
+    about: str | msgspec.UnsetType = msgspec.UNSET  # the thing it is about
+    to: str | msgspec.UnsetType = msgspec.UNSET  # the one person it is for
 
 
 class OpenDraft(Frame, frozen=True):
@@ -277,7 +267,7 @@ class Told(Frame, frozen=True):
 
 
 ClientFrame: TypeAlias = (
-    Hello | SetPresence | Say | Act | SayCaption | View | Cursor | FollowLog | Signal | Ping | Pong
+    Hello | SetPresence | Caption | Say | View | Cursor | FollowLog | Signal | Ping | Pong
     | OpenDraft | EditDraft | AwareDraft | CloseDraft
 )  # fmt: skip
 ServerFrame: TypeAlias = (
@@ -286,6 +276,6 @@ ServerFrame: TypeAlias = (
 TOLD = frozenset(
     {
         Kind.WELCOME, Kind.LAG, Kind.PSNAP, Kind.PDELTA, Kind.MSG, Kind.ACK, Kind.REPLAY, Kind.GAP, Kind.EVENT,
-        Kind.ICE, Kind.STATE, Kind.CAPTION, Kind.ERR, Kind.GOAWAY,
+        Kind.CAPTION, Kind.STANDING, Kind.APART, Kind.ICE, Kind.SFU, Kind.ERR, Kind.GOAWAY,
     }
 )  # fmt: skip

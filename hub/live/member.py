@@ -10,13 +10,13 @@ from typing import Protocol
 
 import msgspec
 
+from hub.core import features
 from hub.live.buckets import Allowance
 from hub.live.closing import Closing
 from hub.live.cursors import Audience
 from hub.live.rules import Lane, lane
 
 MAX_HELD = 512
-OFFERED = frozenset({"chat", "live_cursor"})
 
 
 class Sink(Protocol):
@@ -63,10 +63,16 @@ class Grant(msgspec.Struct, frozen=True):
     epoch: str
     sequence: int
     event: int
+    door: str = "open"  # lobby, locked: only for who was here lately; out: for nobody
+
+    @property
+    def offers_call(self) -> bool:
+        """Whether there is anything to be heard or shown in a call."""
+        return self.offers("voice_chat") or self.offers("screen_sharing")
 
     def offers(self, feature: str) -> bool:
-        """Whether the room offers this: what its session switched on, and chat and cursors unless switched off."""
-        return self.features.get(feature, feature in OFFERED)
+        """Whether the room offers this."""
+        return features.offers(self.features, feature)
 
 
 class Counters(msgspec.Struct):

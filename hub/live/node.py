@@ -13,22 +13,24 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
 import structlog
+from redis.exceptions import RedisError
 
-from hub.live.acts import Acts
+from hub.live.between import BEAT_SECONDS, NODES, Between
 from hub.live.buckets import Bucket
+from hub.live.carried import Carried
 from hub.live.carrier import Carrier
 from hub.live.chat import Chat, Spawn
 from hub.live.closing import Closing
 from hub.live.drafts import Drafts
 from hub.live.follower import Follower
-from hub.live.frames import Act, AwareDraft, ClientFrame, CloseDraft, EditDraft, FollowLog, Hello, Kind, OpenDraft, Say
+from hub.live.frames import AwareDraft, ClientFrame, CloseDraft, EditDraft, FollowLog, Hello, Kind, OpenDraft, Say
 from hub.live.ice import Relays
 from hub.live.logs import Logs
 from hub.live.member import Counters, Grant, Member, Sink
 from hub.live.protocol import ProtocolError
 from hub.live.record import Event, OutOfReachError, Record, Refusal
 from hub.live.room import Room
-from hub.live.rules import VISIBLE_CURSORS, changes_rights, concerns_one_session, pace_ms
+from hub.live.rules import VISIBLE_CURSORS, changes_rights, concerns_one_session, pace_ms, tells_of_messages
 
 log = structlog.get_logger()
 EVENTS = "events"
@@ -36,6 +38,7 @@ HEARTBEAT_SECONDS = 0.1
 UNREADABLE_SECONDS = 10.0
 RECHECK_SECONDS = 2.0
 RECHECK_MEMBERS = 50
+NUMBER_SECONDS = 2.0
 ARRIVALS_PER_SECOND, ARRIVALS_BURST = 200.0, 400.0
 
 
@@ -59,14 +62,14 @@ class LoopTurns:
 
 
 class Place:
-    """A room with what reaches beyond it: its chat, its logs, its actions."""
+    """A room with what reaches beyond it: its chat, its logs, its drafts."""
 
     def __init__(self, room: Room, record: Record, spawn: Spawn) -> None:
         self.room = room
         self.chat = Chat(room, record, spawn)
         self.logs = Logs(room, record, spawn)
-        self.acts = Acts(room, record, spawn)
         self.drafts = Drafts(room, record, spawn)
+        self.carried = Carried(room, record, spawn) if room.carries else None
 
     def hear(self, member: Member, frame: ClientFrame) -> None:
         """Hand a member's frame to the part of the room it is for."""
@@ -77,8 +80,6 @@ class Place:
                 self.logs.follow(member, frame.job, frame.offset)
             case FollowLog():
                 self.logs.stop(member, frame.job)
-            case Act():
-                self.acts.act(member, frame)
             case OpenDraft() | EditDraft() | AwareDraft() | CloseDraft():
                 self.drafts.hear(member, frame)
             case Hello():
@@ -97,7 +98,13 @@ class Node:
     """All rooms of this process."""
 
     def __init__(
-        self, record: Record, redis_url: str | None, visible: int = VISIBLE_CURSORS, relays: Relays | None = None
+        self,
+        record: Record,
+        redis_url: str | None,
+        visible: int = VISIBLE_CURSORS,
+        relays: Relays | None = None,
+        *,
+        carries: bool = False,
     ) -> None:
         self.record = record
         self.turns = LoopTurns()
@@ -106,10 +113,12 @@ class Node:
         self.follower = Follower(record, self._apply, self.turns.now)
         self.visible = visible
         self.relays = relays
+        self.carries = carries
         self.lag_ms = 0.0
         self.rights_version = 0
         self._name = secrets.token_urlsafe(9)
-        self._carrier = None if redis_url is None else Carrier(redis_url, self._heard)
+        self.number = 0
+        self._carrier = None if redis_url is None else Carrier(redis_url, self._heard, self._batch, self._bus_is_back)
         self._arrivals = Bucket(ARRIVALS_PER_SECOND, ARRIVALS_BURST)
         self._tasks: set[asyncio.Task[None]] = set()
         self._checked: dict[Member, float] = {}
@@ -120,7 +129,9 @@ class Node:
         for work in (self.follower.run(), self._beat(), self._recheck_always()):
             self.spawn(work).add_done_callback(_vital)
         if self._carrier is not None:
+            await self._number_oneself(self._carrier)
             self.spawn(self._carrier.run())
+            self.spawn(self._keep_number(self._carrier))
         try:
             yield
         finally:
@@ -128,6 +139,8 @@ class Node:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self.record.aclose()
+            if self._carrier is not None:
+                await self._carrier.aclose()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something that nobody waits for; it ends with the node, and what it raises is logged."""
@@ -151,7 +164,19 @@ class Node:
         """Give somebody a place in their room. May raise RoomFullError."""
         place = self.places.get(grant.session)
         if place is None:
-            room = Room(grant.session, self.turns, self._name, self.counters, self.visible, self.relays)
+            room = Room(
+                grant.session,
+                self.turns,
+                self._name,
+                self.counters,
+                self.visible,
+                self.relays,
+                self.number,
+                self.carries,
+            )
+            if self._carrier is not None:
+                room.between = Between(room, self._name, self.number, self._carrier.publish, self.spawn)
+                room.between.ask()
             room.head = grant.sequence
             room.relay.paused = not self.follower.current
             place = Place(room, self.record, self.spawn)
@@ -187,10 +212,12 @@ class Node:
         place = self.places.get(event.session or "")
         if place is None:
             return
-        if event.action == "room_message":
+        if tells_of_messages(event.action):
             place.chat.hear_of(int(event.facts.get("sequence", 0)))
         else:
             place.drafts.happened(event)
+            if event.action == "room_mute":
+                place.room.mute(event.facts.get("person"), camera=bool(event.facts.get("camera")))
             place.room.relay.tell(Kind.EVENT, event, EVENTS, event.sequence)
 
     async def recheck(self, members: Iterable[Member]) -> None:
@@ -230,12 +257,54 @@ class Node:
                 place.logs.grew(name)
         elif kind == "session" and (named := self.places.get(name)) is not None:
             message = said.get("message")
-            if said.get("kind") == "message" and isinstance(message, dict) and isinstance(message.get("sequence"), int):
+            if said.get("kind") == "message" and isinstance(message, dict) and isinstance(message.get("change"), int):
                 named.chat.arrived(message)
             elif said.get("kind") == "draft":
                 named.drafts.heard(said)
-            elif said.get("kind") != "message" and said.get("action") != "room_message":
+            elif said.get("kind") == "for_moderators":
+                named.room.tell_moderators(Kind.EVENT, {"sequence": None, "event": said})
+            elif said.get("kind") != "message" and not tells_of_messages(str(said.get("action"))):
                 named.room.relay.hint(Kind.EVENT, {"sequence": None, "event": said})
+
+    # Several nodes
+
+    async def _number_oneself(self, carrier: Carrier) -> None:
+        """Take a number that no other node has: it says which slots are ours. Without the bus nobody else is there."""
+        try:
+            async with asyncio.timeout(NUMBER_SECONDS):
+                for number in range(NODES):
+                    if await carrier.claim(self._name, number):
+                        self.number = number
+                        return
+                raise RuntimeError(f"{NODES} nodes are running already")
+        except (RedisError, OSError, TimeoutError):
+            log.warning("live.no_number", hint="the bus is out of reach; other nodes will not see this one until it is")
+
+    async def _keep_number(self, carrier: Carrier) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            try:
+                if await carrier.claim(self._name, self.number):
+                    continue
+            except (RedisError, OSError):
+                continue
+            # While the bus was away another has taken our number: everyone here comes again, under the next one.
+            log.warning("live.number_taken", number=self.number)
+            for place in self.places.values():
+                for member in list(place.room.members.values()):
+                    member.close(Closing.UNAVAILABLE, "this node begins anew; come back and resume")
+            self.places.clear()
+            await self._number_oneself(carrier)
+
+    def _batch(self, session: str, data: bytes) -> None:
+        place = self.places.get(session)
+        if place is not None and place.room.between is not None:
+            place.room.between.heard(data)
+
+    def _bus_is_back(self) -> None:
+        for place in self.places.values():
+            if place.room.between is not None:
+                place.room.between.ask()
 
     # The heartbeat
 
@@ -268,10 +337,16 @@ class Node:
         for session, place in list(self.places.items()):
             room = place.room
             room.sweep()
+            if place.carried is not None:
+                place.carried.sweep()
+            if room.between is not None:
+                room.between.beat()
             busy = sum(not member.clear for member in room.members.values())
             room.relay.set_pace(pace_ms(self.lag_ms, busy / max(1, len(room.members))))
             # A room that nobody is in is forgotten once its slots are free; what lasts of it is in SQL.
             if room.release_slots():
+                if room.between is not None:
+                    room.between.close()
                 del self.places[session]
 
 

@@ -12,21 +12,21 @@ PAGE_ENTRIES = 300
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What everyone may know of a member; `kind` is person, guest (came by a link) or bot. Nobody is left out."""
+    """What everyone may know of a member. Nobody is left out."""
 
     slot: int
     incarnation: int
     person: str
     name: str
     role: str
-    kind: str = "person"
     view: str = ""
     state: str = "active"
     call: bool = False  # hears and is heard: takes part in the call
     mic: bool = False
     camera: bool = False
     screens: int = 0
-    follow: int | None = None
+    carried: bool = False  # their call goes by the media server, not from page to page
+    captioning: bool = False  # puts into words what is said
 
 
 class Presence:

@@ -22,8 +22,8 @@ from hub.live.frames import (
     MAX_VIEW_NAME_BYTES,
     MAX_VIEWS,
     TOLD,
-    Act,
     AwareDraft,
+    Caption,
     ClientFrame,
     CloseDraft,
     Cursor,
@@ -42,7 +42,6 @@ from hub.live.frames import (
     Ping,
     Pong,
     Say,
-    SayCaption,
     ServerFrame,
     SetPresence,
     Signal,
@@ -89,9 +88,8 @@ class _SignalBody(msgspec.Struct, forbid_unknown_fields=True):
 
 _hello = msgspec.json.Decoder(Hello)
 _set_presence = msgspec.json.Decoder(SetPresence)
+_caption = msgspec.json.Decoder(Caption)
 _say = msgspec.json.Decoder(Say)
-_act = msgspec.json.Decoder(Act)
-_caption = msgspec.json.Decoder(SayCaption)
 _signal_body = msgspec.json.Decoder(_SignalBody)
 
 
@@ -341,9 +339,8 @@ _CLIENT: dict[int, tuple[Callable[[bytes], ClientFrame], int]] = {
     Kind.CUR: (_parse_cursor, 1 + _CURSOR.size),
     Kind.PSET: (_set_presence.decode, 256),
     Kind.MSG: (_say.decode, 20 * 1024),
+    Kind.CAPTION: (_caption.decode, 1024),
     Kind.FOLLOW_LOG: (_parse_follow, 1 + _FOLLOW.size + MAX_ID_BYTES),
-    Kind.ACT: (_act.decode, 20 * 1024),
-    Kind.CAPTION: (_caption.decode, 4 * 1024),
     Kind.YSYNC: (_parse_open, MAX_FRAME_BYTES),
     Kind.YUPD: (_parse_edit, MAX_FRAME_BYTES),
     Kind.YAWARE: (_parse_aware, 4 * 1024),
@@ -373,8 +370,7 @@ _ENCODE: dict[type, Callable[[Any], bytes]] = {
     Hello: lambda frame: told(Kind.HELLO, frame),
     SetPresence: lambda frame: told(Kind.PSET, frame),
     Say: lambda frame: told(Kind.MSG, frame),
-    Act: lambda frame: told(Kind.ACT, frame),
-    SayCaption: lambda frame: told(Kind.CAPTION, frame),
+    Caption: lambda frame: told(Kind.CAPTION, frame),
     OpenDraft: lambda f: bytes((Kind.YSYNC,)) + _short(f.draft) + _OPEN.pack(f.epoch) + f.state,
     EditDraft: lambda f: bytes((Kind.YUPD,)) + _short(f.draft) + _EDIT.pack(f.epoch, f.mark, f.more) + f.update,
     AwareDraft: lambda f: bytes((Kind.YAWARE,)) + _short(f.draft) + f.data,

@@ -3,18 +3,23 @@
 Live holds a service token. It names the person it acts for, and web applies that person's rights, never more.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
+from hub.core.decoding import UNREADABLE
+from hub.live.frames import Say
 from hub.live.member import Grant, Person
 
 T = TypeVar("T")
 ACT_AS = "Collegium-Act-As"
 TIMEOUT_SECONDS = 5.0
+ARRIVING_AT_ONCE = 16
+AGAIN_SECONDS = (0.2, 0.5, 1.0, 2.0)
 
 
 class Refusal(Exception):
@@ -28,11 +33,27 @@ class Refusal(Exception):
 
     @property
     def temporary(self) -> bool:
+        """Whether asking again may be answered otherwise."""
         return self.status in (429, 502, 503, 504)
 
 
 class OutOfReachError(Exception):
     """Web did not answer; nobody knows whether it heard us."""
+
+    code = "not_recorded"
+    temporary = True
+
+
+async def persistently(ask: Callable[[], Awaitable[T]]) -> T:
+    """The answer to what may be asked twice with one effect: silence and temporary refusals are asked again."""
+    for pause in AGAIN_SECONDS:
+        try:
+            return await ask()
+        except (Refusal, OutOfReachError) as error:
+            if not error.temporary:
+                raise
+            await asyncio.sleep(pause)
+    return await ask()
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +67,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     object: str = ""
     session: str | None = None
     facts: dict[str, Any] = {}
+
+
+class CallMember(msgspec.Struct, frozen=True):
+    """Somebody in a call that a media server carries; `token` says that they need one to come in there."""
+
+    identity: str
+    claim: str
+    token: bool
 
 
 class LogPiece(msgspec.Struct, frozen=True):
@@ -114,6 +143,8 @@ class Record:
     def __init__(self, client: httpx.AsyncClient, token: str) -> None:
         self._client = client
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        # A whole room that comes back at once queues here, and not where the ledger and what is said would wait too.
+        self._arriving = asyncio.Semaphore(ARRIVING_AT_ONCE)
 
     @classmethod
     def over_socket(cls, path: str, token: str, origin: str) -> "Record":
@@ -138,7 +169,8 @@ class Record:
 
         :raises Refusal: it is unknown, used or lapsed, or its bearer may not come in.
         """
-        return _understood(await self._ask("POST", "/api/live/redeem", {"ticket": ticket}), Grant)
+        async with self._arriving:
+            return _sharing(_understood(await self._ask("POST", "/api/live/redeem", {"ticket": ticket}), Grant))
 
     async def recheck(self, grants: Sequence[Grant]) -> list[Grant | None]:
         """The rights of these members now; None for whom the door is closed."""
@@ -148,7 +180,9 @@ class Record:
         if [(one.session, one.claim) for one in now] != [(one["session"], one["claim"]) for one in asked]:
             raise OutOfReachError("web answered about other members than it was asked about")
         return [
-            None if one.member is None else msgspec.structs.replace(grant, member=one.member, features=one.features)
+            None
+            if one.member is None
+            else _sharing(msgspec.structs.replace(grant, member=one.member, features=one.features))
             for grant, one in zip(grants, now, strict=True)
         ]
 
@@ -164,29 +198,40 @@ class Record:
     async def events_for(self, grant: Grant, after: int) -> tuple[list[Event], int]:
         """The same for one session, as far as this member may read it."""
         query = {"after": after, "session": grant.session}
-        answer = await self._ask("GET", "/api/events", query=query, headers={ACT_AS: grant.member.claim})
+        async with self._arriving:
+            answer = await self._ask("GET", "/api/events", query=query, headers={ACT_AS: grant.member.claim})
         page = _understood(answer, _Events)
         return page.events, page.next
 
     async def messages(self, session: str, after: int, limit: int = 200) -> tuple[list[dict[str, Any]], int]:
         """A room's messages after a sequence, and its newest sequence."""
         asked = {"session": session, "after": after, "limit": limit}
-        page = _understood(await self._ask("POST", "/api/live/messages", asked), _Messages)
+        async with self._arriving:
+            page = _understood(await self._ask("POST", "/api/live/messages", asked), _Messages)
         return page.messages, page.head
 
-    async def say(self, grant: Grant, text: str, client_id: str) -> dict[str, Any]:
+    async def say(self, grant: Grant, say: Say) -> dict[str, Any]:
         """Post a chat message as its author. Saying it again under the same id answers with the first one."""
-        return await self.act(grant, {"action": "room_message", "text": text, "client_id": client_id}, client_id)
-
-    async def act(self, grant: Grant, action: Mapping[str, Any], client_id: str) -> dict[str, Any]:
-        """Do one of the room's actions as this member. Doing it again under the same id answers with the first one."""
+        params = {"action": "room_message", "session_id": grant.session, **msgspec.to_builtins(say)}
         answer = await self._ask(
             "POST",
             "/api/actions",
-            {"tool": "distributed_collaboration", "params": {**action, "session_id": grant.session}},
-            headers={ACT_AS: grant.member.claim, "Idempotency-Key": f"room-{grant.session}-{client_id}"},
+            {"tool": "distributed_collaboration", "params": params},
+            headers={ACT_AS: grant.member.claim, "Idempotency-Key": f"say-{grant.session}-{say.client_id}"},
         )
         return _understood(answer, _Said).result
+
+    async def knock(self, grant: Grant) -> None:
+        """Say that this person stands in the room's lobby."""
+        await self._ask("POST", "/api/live/knock", {"session": grant.session, "claim": grant.member.claim})
+
+    async def call(
+        self, session: str, members: Sequence[CallMember], elsewhere: Sequence[str]
+    ) -> tuple[str, dict[str, str]]:
+        """Say who takes part in a call that a media server carries; its address, and tokens by identity."""
+        asked = {"session": session, "members": members, "elsewhere": elsewhere}
+        carried = _understood(await self._ask("POST", "/api/live/call", asked), _Carried)
+        return carried.url, carried.tokens
 
     async def job_session(self, grant: Grant, job: str) -> str:
         """The session of a job, asked as somebody who may know it."""
@@ -244,7 +289,7 @@ class Record:
         answer = await self._send(method, path, body, query=query, headers=headers)
         try:
             return msgspec.json.decode(answer.content)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise OutOfReachError(f"{path} answered no JSON: {error}") from None
 
     async def _send(
@@ -293,8 +338,26 @@ class _Said(msgspec.Struct):
     result: dict[str, Any]
 
 
+class _Carried(msgspec.Struct):
+    url: str
+    tokens: dict[str, str]
+
+
 class _Job(msgspec.Struct):
     session: str
+
+
+# Most of a room have the same role: what they may do is kept once for all of them, and not three kilobytes for each.
+_SETS: dict[frozenset[str], frozenset[str]] = {}
+_MOST_SETS = 256
+
+
+def _sharing(grant: Grant) -> Grant:
+    """The same grant, its permissions shared with everyone else's who has these."""
+    if len(_SETS) >= _MOST_SETS:
+        _SETS.clear()
+    permissions = _SETS.setdefault(grant.member.permissions, grant.member.permissions)
+    return msgspec.structs.replace(grant, member=msgspec.structs.replace(grant.member, permissions=permissions))
 
 
 def _understood(answer: Any, kind: type[T]) -> T:
@@ -307,6 +370,6 @@ def _understood(answer: Any, kind: type[T]) -> T:
 def _problem(content: bytes) -> dict[str, Any]:
     try:
         problem = msgspec.json.decode(content)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return {}
     return problem if isinstance(problem, dict) else {}

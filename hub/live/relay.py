@@ -45,21 +45,25 @@ class Relay:
         self.cursors = Cursors(visible)
         self.pace_ms = PACES_MS[0]
         self.paused = False
-        self._durable: list[bytes] = []
+        # In the order in which they were said, each with the ids of those it is for (None: everyone).
+        self._durable: list[tuple[bytes, frozenset[str] | None]] = []
         self._fleeting: list[bytes] = []
+        # Whose replay went through in a pause: what was said in it before they came is not for them.
+        self._arrived: list[tuple[Member, dict[str, int]]] = []
         self._flush_due = self._tick_due = self._tick_now = self._presence_due = self._presence_now = False
         self._last_tick = self._last_presence = float("-inf")
         self._presence_told = 0
 
-    def tell(self, kind: Kind, body: object, lane: str, number: int) -> None:
-        """Something durable for everyone: a message or an event, by its number in its lane."""
+    def tell(self, kind: Kind, body: object, lane: str, number: int, audience: frozenset[str] | None = None) -> None:
+        """Something durable, a message or an event by its number in its lane: for everyone or for some alone."""
         framed = websocket_frame(told(kind, body))
         for member in self.members.values():
-            if member.held is not None:
+            if member.held is not None and (audience is None or member.grant.member.id in audience):
                 member.held.append((lane, number, framed))
                 if len(member.held) > MAX_HELD:
                     member.close(Closing.SLOW, "the replay did not keep up; come back and resume")
-        self.tell_all(framed)
+        self._durable.append((framed, audience))
+        self.soon()
 
     def hint(self, kind: Kind, body: object) -> None:
         """Something for whoever is there and keeps up; the same facts can be read from the record."""
@@ -67,7 +71,7 @@ class Relay:
         self.soon()
 
     def tell_all(self, framed: bytes) -> None:
-        self._durable.append(framed)
+        self._durable.append((framed, None))
         self.soon()
 
     def tell_one(self, member: Member, framed: bytes) -> None:
@@ -75,7 +79,13 @@ class Relay:
         self.soon()
 
     def go_live(self, member: Member, seen: dict[str, int]) -> None:
-        """The replay is through: give what was held back and is not in it, and from now on everything."""
+        """The replay is through: give what was held back and is not in it, and from now on everything.
+
+        In a pause that has to wait for its end.
+        """
+        if self.paused:
+            self._arrived.append((member, seen))
+            return
         self.flush()
         held, member.held = member.held or [], None
         for lane, number, framed in held:
@@ -95,6 +105,10 @@ class Relay:
         """Deliver again after a pause."""
         if self.paused:
             self.paused = False
+            arrived, self._arrived = self._arrived, []
+            for member, seen in arrived:
+                if not member.closed:
+                    self.go_live(member, seen)
             self.soon()
 
     # When
@@ -144,15 +158,23 @@ class Relay:
         now = self.turns.now()
         durable_frames, self._durable = self._durable, []
         fleeting, self._fleeting = self._fleeting, []
-        durable = b"".join(durable_frames)
+        for_all = b"".join(framed for framed, audience in durable_frames if audience is None)
         delta = self._take_presence(now)
-        shared = b"".join((durable, delta, *fleeting)) if delta or fleeting else durable
+        passing = b"".join((delta, *fleeting)) if delta or fleeting else b""
+        addressed = frozenset[str]().union(*(audience for _, audience in durable_frames if audience is not None))
+        everything = for_all + passing if passing else for_all
         ticking, self._tick_now = self._tick_now, False
         ticks: dict[Audience, bytes] = {}
         lone = next(iter(self.cursors.moved)) if len(self.cursors.moved) == 1 else None
         writes = 0
         for member in list(self.members.values()):
             tick = self._tick_for(member, lone, ticks) if ticking else b""
+            durable, shared = for_all, everything
+            if addressed and member.grant.member.id in addressed:
+                # What is for this one among others stands where it was said: a lane's numbers never go back.
+                person = member.grant.member.id
+                durable = b"".join(framed for framed, to in durable_frames if to is None or person in to)
+                shared = durable + passing
             if member.plain:
                 # Nearly everyone nearly always: no more is done for them than the write.
                 if delta:
@@ -196,8 +218,8 @@ class Relay:
     def drained(self, member: Member) -> None:
         """A member's socket takes bytes again: what was kept, then the presence and the cursors of the moment."""
         member.drain()
-        if member.clear and member.held is None and not member.closed and not self.paused:
-            self._catch_up(member)
+        if member.clear and member.held is None and not member.closed:
+            self._catch_up(member)  # In a pause too: it is owed from now on, and written when the pause is over.
             self.tick_wanted()
             self.soon()
 

@@ -13,6 +13,7 @@ from hub.live.node import EVENTS, Node, Place
 from hub.live.protocol import told, websocket_frame
 from hub.live.record import OutOfReachError, Refusal
 from hub.live.relay import Relay
+from hub.live.rules import audience, tells_of_messages
 
 MAX_REPLAYED = 2000
 PAGE_BYTES = 48 * 1024
@@ -34,6 +35,11 @@ async def replay(node: Node, place: Place, member: Member, resume: Resume | None
         MESSAGES: await _lane(_messages(node, place, member, after), place, member, MESSAGES, grant.sequence),
         EVENTS: await _lane(_events(node, place, member, since), place, member, EVENTS, grant.event),
     }
+    if node.follower.at is None or node.follower.at < seen[EVENTS]:
+        node.follower.wake()
+    while not member.closed and (node.follower.at is None or node.follower.at < seen[EVENTS]):
+        # What the client has and the node has not told yet would come again: it is waited for, as a pause's end is.
+        await asyncio.sleep(DRAIN_SECONDS)
     if not member.closed:
         place.room.relay.go_live(member, seen)
 
@@ -56,18 +62,29 @@ async def _messages(node: Node, place: Place, member: Member, after: int) -> int
     if head - after > MAX_REPLAYED:
         _gap(place, member, MESSAGES, "too_long")
         after = head - PAGE
+    # Read from where the room is, if the client knows more than the room has told: it would hear that again, live.
+    at = min(after, place.room.head)
     while not member.closed:
-        found, head = await node.record.messages(place.room.session, after, PAGE)
-        if not found:
-            return after
-        for page in _pages(found):
-            last = int(page[-1]["sequence"])
-            body = {"after": after, "to": last, "more": last < head, "messages": page}
+        found, head = await node.record.messages(place.room.session, at, PAGE)
+        # All changes up to here are in this page: a number of which there is no message was taken by a later change.
+        at = int(found[-1]["change"]) if len(found) == PAGE else max(head, *(int(m["change"]) for m in found), at)
+        # The room is as far as the page before the client is: what it told only later, who is live by then heard twice.
+        place.chat.read(found)
+        theirs = [m for m in found if int(m["change"]) > after and _is_for(member, m)]
+        for page in _pages(theirs):
+            to = at if page[-1] is theirs[-1] else int(page[-1]["change"])
+            body = {"after": after, "to": to, "more": to < head, "messages": page}
             await _send(place.room.relay, member, told(Kind.REPLAY, body))
-            after = last
-        if after >= head:
+            after = to
+        after = max(after, at)
+        if at >= head:
             break
     return after
+
+
+def _is_for(member: Member, message: dict[str, Any]) -> bool:
+    readers = audience(message)
+    return readers is None or member.grant.member.id in readers
 
 
 async def _events(node: Node, place: Place, member: Member, since: int) -> int:
@@ -84,7 +101,7 @@ async def _events(node: Node, place: Place, member: Member, since: int) -> int:
         if not found:
             return max(since, following)
         for event in found:
-            if event.action != "room_message":
+            if not tells_of_messages(event.action):
                 await _send(place.room.relay, member, told(Kind.EVENT, event))
         since, told_of = found[-1].sequence, told_of + len(found)
         if told_of > MAX_REPLAYED:

@@ -1,14 +1,16 @@
 """The room: one plain object, one owner, no locks. People come into slots, point, look, raise hands, and leave."""
 
 import secrets
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 
+from hub.live.between import NODE_SLOTS, Between
 from hub.live.buckets import REPLACED
 from hub.live.closing import Closing
-from hub.live.cursors import Views
-from hub.live.frames import ClientFrame, Cursor, Kind, Ping, Pong, SayCaption, SetPresence, Signal, View
+from hub.live.cursors import ROOM_VIEW, Views
+from hub.live.frames import GONE, Caption, ClientFrame, Cursor, Kind, Ping, Pong, SetPresence, Signal, View
 from hub.live.frames import Views as ViewNumbers
 from hub.live.ice import RENEWED_AFTER, Relays
 from hub.live.member import Counters, Grant, Member, Sink
@@ -16,21 +18,38 @@ from hub.live.presence import STATES, Entry
 from hub.live.protocol import encode, told, websocket_frame
 from hub.live.relay import Relay, Turns
 from hub.live.rules import (
+    CALL_MEMBERS,
+    CALL_SCREENS,
+    CAPTION_CHARACTERS,
+    CARRIED_MEMBERS,
     CONNECTION_SILENCE_SECONDS,
+    DOOR_WORDS,
     MAX_MEMBERS,
     PRESENCE_SILENCE_SECONDS,
     QUARANTINE_SECONDS,
     VISIBLE_CURSORS,
+    call_ended,
+    call_refusal,
 )
 from hub.live.signaling import Signaling, passed_on
 
-MAX_SCREENS = 4
-MESH_MEMBERS = 6  # each sends to each: five copies of everything that is said or shown
 FAVOURED_ROLES = {"teacher", "mentor", "owner", "admin"}
 
 
 class RoomFullError(Exception):
-    """No slot is left."""
+    """No slot is left; `code` says whether to ask again."""
+
+    def __init__(self, code: Closing, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class DoorError(Exception):
+    """The door is not open for them; `code` says whether to ask again."""
+
+    def __init__(self, door: str) -> None:
+        super().__init__(DOOR_WORDS[door])
+        self.code = Closing.NOT_ALLOWED if door == "out" else Closing.DOOR
 
 
 class Left(NamedTuple):
@@ -57,14 +76,21 @@ class Room:
         counters: Counters | None = None,
         visible: int = VISIBLE_CURSORS,
         relays: Relays | None = None,
+        number: int = 0,
+        carries: bool = False,
     ) -> None:
         self.session = session
+        self.number = number  # of this node: its members have slots of its own
+        self.between: Between | None = None
+        self.carets: Callable[[str | None, int, bytes], None] = lambda draft, slot, data: None
         self.node = node
         self.turns = turns
         self.relay = Relay(turns, counters or Counters(), visible)
         self.views = Views()
         self.signaling = Signaling()
         self.relays = relays or Relays()
+        self.carries = carries  # a media server takes calls that are too large for a mesh
+        self.call_changed: Callable[[], None] = lambda: None
         self.head = 0  # the last message delivered here
         self._quarantine: dict[int, Left] = {}
 
@@ -79,7 +105,10 @@ class Room:
 
         The member is told WELCOME and who is here at once; what is durable is held back until `relay.go_live`.
         :raises RoomFullError: when nobody more may come in.
+        :raises DoorError: when the door is shut for them and they were not inside lately.
         """
+        if grant.door != "open" and not self._was_here(grant.member.id):
+            raise DoorError(grant.door)
         slot, incarnation = self._take_over(grant, token) or (self._free_slot(), 1)
         member = Member(slot, incarnation, grant, sink, secrets.token_urlsafe(18), self.relay.counters)
         self.members[slot] = member
@@ -93,6 +122,8 @@ class Room:
         if self.views.numbers:
             member.owe(self._view_numbers())
         member.owe(self.relay.presence.snapshot())
+        if self.between is not None and self.between.apart:
+            member.owe(_apart(True))
         self._tell_relays(member)
         member.presence_version = self.relay.presence.version
         self.relay.soon()
@@ -101,7 +132,7 @@ class Room:
     def _tell_relays(self, member: Member) -> None:
         """Servers and credentials for voice and screens, and again before they lapse."""
         member.relays_until = None
-        if not (member.grant.offers("voice_chat") or member.grant.offers("screen_sharing")):
+        if not member.grant.offers_call:
             return
         servers = self.relays.servers(member.grant.member.id, self.turns.wall_ms() // 1000)
         if not servers:
@@ -122,6 +153,13 @@ class Room:
         self._quarantine[member.slot] = Left(until, member.token, member.grant.member.id, member.incarnation)
         self._withdraw(member)
         self.signaling.forget(member.slot)
+        self._carry()
+
+    def _was_here(self, person: str) -> bool:
+        """Whether somebody is inside, or was until a connection broke a moment ago."""
+        return any(entry.person == person for entry in self.relay.presence.entries()) or any(
+            left.person == person and left.until > self.turns.now() for left in self._quarantine.values()
+        )
 
     def _take_over(self, grant: Grant, token: str) -> tuple[int, int] | None:
         if not token:
@@ -140,9 +178,16 @@ class Room:
 
     def _free_slot(self) -> int:
         self.release_slots()
-        if len(self.members) >= MAX_MEMBERS:
-            raise RoomFullError
-        return next(slot for slot in range(0x10000) if slot not in self.members and slot not in self._quarantine)
+        elsewhere = sum(entry.slot // NODE_SLOTS != self.number for entry in self.relay.presence.entries())
+        if len(self.members) + elsewhere >= MAX_MEMBERS:
+            raise RoomFullError(Closing.ROOM_FULL, "this room is full")
+        first = self.number * NODE_SLOTS
+        ours = range(first, first + NODE_SLOTS)
+        free = (slot for slot in ours if slot not in self.members and slot not in self._quarantine)
+        slot = next(free, None)
+        if slot is None:
+            raise RoomFullError(Closing.TOO_MANY, "many came and went within the minute; come back in a moment")
+        return slot
 
     def release_slots(self) -> bool:
         """Let go of slots whose quarantine is over; True when the room is empty and keeps none."""
@@ -167,6 +212,7 @@ class Room:
             "features": grant.features,
             "send_ms": self.relay.pace_ms,
             "visible": self.relay.cursors.visible,
+            "screens": CALL_SCREENS,
             "now_ms": self.turns.wall_ms(),
         }
 
@@ -192,16 +238,18 @@ class Room:
                 if member.grant.offers("live_cursor") and (not frame.view or frame.view in member.views):
                     self.relay.cursors.move(member.slot, frame)
                     self.relay.tick_wanted()
+                    if self.between is not None and self.between.peers:
+                        self.between.moved(member.slot, self.view_name(frame.view), frame.x, frame.y, frame.flags)
             case View():
                 self._look(member, frame)
             case SetPresence():
                 self._set_presence(member, frame)
             case Signal():
                 self._signal(member, frame)
+            case Caption():
+                self._caption(member, frame)
             case Ping():
                 self.relay.tell_one(member, websocket_frame(encode(Pong(frame.mark, self.turns.wall_ms()))))
-            case SayCaption():
-                self.complain(member, "not_offered", "captions are not passed on by this hub yet")
             case _:
                 pass  # A pong has done its work by arriving.
 
@@ -209,84 +257,144 @@ class Room:
         """Answer a member with ERR."""
         self.relay.tell_one(member, websocket_frame(told(Kind.ERR, {"code": code, "text": text, **facts})))
 
+    def tell_moderators(self, kind: Kind, body: object) -> None:
+        """Something that only those who moderate the room may know."""
+        framed = websocket_frame(told(kind, body))
+        for member in self.members.values():
+            if member.may("room:moderate") and member.held is None:
+                self.relay.tell_one(member, framed)
+
     def _look(self, member: Member, view: View) -> None:
         in_use = self.relay.cursors.views_in_use().union(*(m.views for m in self.members.values()))
-        before = dict(self.views.numbers)
-        numbers = [self.views.number(name, in_use) for name in dict.fromkeys(view.names)]
-        if None in numbers:
-            return self.complain(member, "too_many_views", "too many things are looked at in this room")
-        member.views = tuple(number for number in numbers if number is not None)
+        before, numbers = dict(self.views.numbers), list[int]()
+        for name in dict.fromkeys(view.names):
+            number = self.views.number(name, in_use)
+            if number is None:
+                self._tell_view_numbers(before)
+                return self.complain(member, "too_many_views", "too many things are looked at in this room")
+            numbers.append(number)
+            in_use.add(number)  # Or the next name might be given it too.
+        if self.between is not None:
+            self.between.looked_at(self.views.numbers.keys() - before.keys())
+        member.views = tuple(numbers)
         member.audience = self.relay.cursors.audience(member.slot, member.views)
         member.cursors_behind = True
-        if self.views.numbers != before:
-            self.relay.tell_all(self._view_numbers())
+        self._tell_view_numbers(before)
         spot = self.relay.cursors.spots.get(member.slot)
         if spot is not None and spot[1] and spot[1] not in member.views:
             self.relay.cursors.leave(member.slot)
+            if self.between is not None:
+                self.between.moved(member.slot, "", 0, 0, GONE)
         self.relay.tick_wanted()
         self._change(member, view=view.names[0] if view.names else "")
+
+    def _tell_view_numbers(self, before: dict[str, int]) -> None:
+        if self.views.numbers != before:
+            self.relay.tell_all(self._view_numbers())
+
+    def view_number(self, name: str) -> int | None:
+        """What cursors call a thing that somebody here looks at."""
+        return self.views.numbers.get(name) if name else ROOM_VIEW
+
+    def view_name(self, number: int) -> str:
+        """The thing behind a number; nothing for the room itself."""
+        return next((name for name, known in self.views.numbers.items() if known == number), "")
+
+    def caret_of(self, draft: str | None, slot: int, data: bytes) -> None:
+        """Somebody's caret on another node; of no draft: of every one, because they are gone."""
+        self.carets(draft, slot, data)
 
     def _view_numbers(self) -> bytes:
         numbers = tuple((number, name) for name, number in self.views.numbers.items())
         return websocket_frame(encode(ViewNumbers(numbers)))
 
     def _set_presence(self, member: Member, wish: SetPresence) -> None:
-        changes: dict[str, Any] = {}
-        if isinstance(wish.state, str):
-            if wish.state not in STATES:
-                return self.complain(member, "invalid_input", f"a state is one of {', '.join(STATES)}")
-            changes["state"] = wish.state
-            # A hidden tab is sent nothing that moves; when it is seen again it gets the places of the moment.
-            member.passive = wish.state == "away"
-        if (refusal := self._media_refusal(member, wish)) is not None:
+        """All of what a member tells about itself, or none of it."""
+        entry = self.relay.presence.get(member.slot)
+        if entry is None:
+            return None  # Silent for long: it is told again once the room has heard from it.
+        if isinstance(wish.state, str) and wish.state not in STATES:
+            return self.complain(member, "invalid_input", f"a state is one of {', '.join(STATES)}")
+        others = sum(other.call and other is not entry for other in self.relay.presence.entries())
+        person = member.grant.member
+        most = CARRIED_MEMBERS if self.carries else CALL_MEMBERS
+        refusal = call_refusal(wish, person.role, person.permissions, member.grant.offers, others, most)
+        if refusal is not None:
             return self.complain(member, *refusal)
-        for name in ("call", "mic", "camera", "screens", "follow"):
-            if (said := getattr(wish, name)) is not msgspec.UNSET:
-                changes[name] = said
-        if changes.get("call") is False:
-            changes |= {"mic": False, "camera": False, "screens": 0}
+        if wish.captioning is True and not member.may("room:caption"):
+            return self.complain(member, "not_allowed", f"the role {person.role} does not caption here")
+        changes = {name: said for name, said in msgspec.structs.asdict(wish).items() if said is not msgspec.UNSET}
+        if not changes.get("call", entry.call):
+            changes |= {"mic": False, "camera": False, "screens": 0, "carried": False}
+        # A hidden tab is sent nothing that moves; when it is seen again it gets the places of the moment.
+        member.passive = changes.get("state", entry.state) == "away"
         self._change(member, **changes)
+        if "call" in changes or "carried" in changes:
+            self._carry()
         self.relay.tick_wanted()
-
-    def _media_refusal(self, member: Member, wish: SetPresence) -> tuple[str, str] | None:
-        """Why a member may not be heard, seen or show what they wish to, or None."""
-        voice, screens = member.grant.offers("voice_chat"), member.grant.offers("screen_sharing")
-        if wish.call is True:
-            if not (voice or screens):
-                return "not_offered", "voice and screens are switched off in this room"
-            others = sum(entry.call and entry.slot != member.slot for entry in self.relay.presence.entries())
-            if others >= MESH_MEMBERS:
-                return "call_full", f"{MESH_MEMBERS} are in the call already, which is as many as it carries"
-        if wish.mic is True or wish.camera is True:
-            if not voice:
-                return "not_offered", "voice is switched off in this room"
-            if not member.may("room:voice"):
-                return "not_allowed", f"the role {member.grant.member.role} may listen, not be heard"
-        if isinstance(wish.screens, int) and wish.screens:
-            if not screens:
-                return "not_offered", "showing a screen is switched off in this room"
-            if not member.may("room:present"):
-                return "not_allowed", f"the role {member.grant.member.role} may watch, not show a screen"
-            if not 0 <= wish.screens <= MAX_SCREENS:
-                return "invalid_input", f"at most {MAX_SCREENS} screens are shared at once"
         return None
 
+    def _caption(self, member: Member, caption: Caption) -> None:
+        """What is said, in words, to everyone and to no record; all have seen before who captions."""
+        entry = self.relay.presence.get(member.slot)
+        if entry is None or not entry.captioning:
+            return self.complain(member, "not_captioning", "say first that you caption: presence `captioning`")
+        text = " ".join(caption.text.split())
+        if len(text) > CAPTION_CHARACTERS:
+            return self.complain(member, "too_large", f"a caption has at most {CAPTION_CHARACTERS} characters")
+        self.tell_caption(member.slot, text, final=caption.final)
+        if self.between is not None:
+            self.between.caption(member.slot, text, caption.final)
+        return None
+
+    def tell_caption(self, slot: int, text: str, *, final: bool) -> None:
+        """A caption of the member in a slot. One that is not final is for who keeps up: the next one replaces it."""
+        body = {"slot": slot, "text": text, "final": final}
+        if final:
+            self.relay.flush()  # A part of it that waits goes first, or it would stand after the whole.
+            self.relay.tell_all(websocket_frame(told(Kind.CAPTION, body)))
+        else:
+            self.relay.hint(Kind.CAPTION, body)
+
     def _signal(self, member: Member, signal: Signal) -> None:
-        if not (member.grant.offers("voice_chat") or member.grant.offers("screen_sharing")):
+        if not member.grant.offers_call:
             return self.complain(member, "not_offered", "voice and screens are switched off in this room")
-        peer = self.members.get(signal.peer)
+        # Presence knows of those on other nodes too.
+        entry = self.relay.presence.get(signal.peer)
         sender = (member.slot, member.incarnation)
-        refusal = self.signaling.refusal(sender, signal, peer.incarnation if peer else None, self.turns.now())
-        if refusal is not None or peer is None:
+        refusal = self.signaling.refusal(sender, signal, entry.incarnation if entry else None, self.turns.now())
+        if refusal is not None:
             return self.complain(member, refusal or "no_such_member", "the signal was not passed on", peer=signal.peer)
         if not (self._in_call(member.slot) and self._in_call(signal.peer)):
             return self.complain(member, "not_in_call", "signals pass between members of the call", peer=signal.peer)
-        peer.owe_signal(passed_on(member.slot, signal))
-        self.relay.soon()
+        peer = self.members.get(signal.peer)
+        if peer is not None:
+            peer.owe_signal(passed_on(member.slot, signal))
+            self.relay.soon()
+        elif self.between is not None and not self.between.signal(member.slot, signal):
+            self.complain(member, "too_many", "too many signals are waiting", peer=signal.peer)
+
+    def _carry(self) -> None:
+        """Above six a media server carries the call, of all who take part, until the last of them has left."""
+        calling = [entry for entry in self.relay.presence.entries() if entry.call] if self.carries else []
+        carried = any(entry.carried for entry in calling)
+        if carried or len(calling) > CALL_MEMBERS:
+            for entry in calling:
+                member = self.members.get(entry.slot)
+                if member is not None and not entry.carried:
+                    self._change(member, carried=True)
+        if self.carries:
+            self.call_changed()
 
     def _in_call(self, slot: int) -> bool:
         entry = self.relay.presence.get(slot)
         return entry is not None and entry.call
+
+    def mute(self, person: str | None, *, camera: bool) -> None:
+        """Switch off the microphone (and camera) of a person, or of everybody who does not moderate."""
+        for member in self.members.values():
+            if member.grant.member.id == person or (person is None and not member.may("room:moderate")):
+                self._change(member, mic=False, **({"camera": False} if camera else {}))
 
     # Presence
 
@@ -294,37 +402,44 @@ class Room:
         """Apply rights that web has just told anew, and tell whom they concern."""
         if member.grant == grant:
             return
+        offered = member.grant.offers_call
         member.grant = grant
-        offers, may = grant.offers, member.may
-        ended: dict[str, Any] = {}
-        if not (offers("voice_chat") and may("room:voice")):
-            ended |= {"mic": False, "camera": False}
-        if not (offers("screen_sharing") and may("room:present")):
-            ended["screens"] = 0
-        if not (offers("voice_chat") or offers("screen_sharing")):
-            ended["call"] = False
-        self._change(member, role=grant.member.role, **ended)
-        told_anew = {
-            "role": grant.member.role, "permissions": sorted(grant.member.permissions), "features": grant.features,
-        }  # fmt: skip
-        self.relay.tell_one(member, websocket_frame(told(Kind.STATE, told_anew)))
+        person = grant.member
+        ended = call_ended(person.permissions, grant.offers)
+        if "room:caption" not in person.permissions:
+            ended["captioning"] = False
+        self._change(member, role=person.role, **ended)
+        standing = {"role": person.role, "permissions": sorted(person.permissions), "features": grant.features}
+        self.relay.tell_one(member, websocket_frame(told(Kind.STANDING, standing)))
+        if grant.offers_call and not offered:
+            self._tell_relays(member)
+        self._carry()
 
     def _appear(self, member: Member) -> None:
         person = member.grant.member
         entry = Entry(member.slot, member.incarnation, person.id, person.name, person.role)
         if self.relay.presence.put(entry):
-            self.relay.presence_changed()
+            self._presence_changed(member.slot)
 
     def _change(self, member: Member, **changes: Any) -> None:
         entry = self.relay.presence.get(member.slot)
         if entry is not None and self.relay.presence.put(msgspec.structs.replace(entry, **changes)):
-            self.relay.presence_changed()
+            self._presence_changed(member.slot)
 
     def _withdraw(self, member: Member) -> None:
         if self.relay.presence.remove(member.slot):
-            self.relay.presence_changed()
+            self._presence_changed(member.slot)
         if self.relay.cursors.leave(member.slot):
             self.relay.tick_wanted()
+
+    def tell_apart(self, *, apart: bool) -> None:
+        """Tell everyone here whether members on other nodes may be missing."""
+        self.relay.tell_all(_apart(apart))
+
+    def _presence_changed(self, slot: int) -> None:
+        self.relay.presence_changed()
+        if self.between is not None:
+            self.between.changed(slot)
 
     def _tell_lag(self, member: Member, behind: int, now: float) -> None:
         """Tell a member that it does not keep up, or does again; and who shows or moderates, how many do not."""
@@ -368,3 +483,7 @@ class Room:
                 self.relay.tell_one(member, heat)
             self._tell_lag(member, behind, now)
         self.release_slots()
+
+
+def _apart(apart: bool) -> bytes:
+    return websocket_frame(told(Kind.APART, {"apart": apart}))

@@ -1,7 +1,10 @@
 """The room's decisions as functions over values: who is too slow, when to tick, who sees whom, whom to ask about."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
+from typing import Any
+
+from hub.live.frames import SetPresence
 
 VISIBLE_CURSORS = 40
 MAX_MEMBERS = 1000
@@ -18,6 +21,10 @@ LAGGING_SECONDS = 2.0
 CUT_BYTES = 256 * 1024
 CUT_SECONDS = 10.0
 CUT_SIGNALS = 256
+CALL_MEMBERS = 6  # each sends to each: five copies of everything that is said or shown
+CARRIED_MEMBERS = 300  # when a media server carries the call: each sends once
+CALL_SCREENS = 4
+CAPTION_CHARACTERS = 250
 PACES_MS = (33, 50, 66, 100)
 
 
@@ -84,6 +91,52 @@ def _spread(byte: int) -> int:
     return (byte | byte << 1) & 0x5555
 
 
+def call_refusal(
+    wish: SetPresence,
+    role: str,
+    permissions: Collection[str],
+    offered: Callable[[str], bool],
+    others: int,
+    most: int = CALL_MEMBERS,
+) -> tuple[str, str] | None:
+    """Why a member may not be heard, seen or show what they wish to, as a code and words; None when they may.
+
+    `others` is how many are in the call beside them, `most` how many it carries.
+    """
+    voice, screens = offered("voice_chat"), offered("screen_sharing")
+    if wish.call is True:
+        if not (voice or screens):
+            return "not_offered", "voice and screens are switched off in this room"
+        if others >= most:
+            return "call_full", f"{most} are in the call already, which is as many as it carries"
+    if wish.mic is True or wish.camera is True:
+        if not voice:
+            return "not_offered", "voice is switched off in this room"
+        if "room:voice" not in permissions:
+            return "not_allowed", f"the role {role} may listen, not be heard"
+    if isinstance(wish.screens, int) and wish.screens:
+        if not screens:
+            return "not_offered", "showing a screen is switched off in this room"
+        if "room:present" not in permissions:
+            return "not_allowed", f"the role {role} may watch, not show a screen"
+        if not 0 <= wish.screens <= CALL_SCREENS:
+            return "invalid_input", f"at most {CALL_SCREENS} screens are shared at once"
+    return None
+
+
+def call_ended(permissions: Collection[str], offered: Callable[[str], bool]) -> dict[str, bool | int]:
+    """What of a call is over for whom these rights and offers are left; a presence takes it as it is."""
+    voice, screens = offered("voice_chat"), offered("screen_sharing")
+    ended: dict[str, bool | int] = {}
+    if not (voice or screens):
+        ended |= {"call": False, "carried": False}
+    if not (voice and "room:voice" in permissions):
+        ended |= {"mic": False, "camera": False}
+    if not (screens and "room:present" in permissions):
+        ended["screens"] = 0
+    return ended
+
+
 class Order(Enum):
     """What to do with a message by its place in the room's sequence."""
 
@@ -105,8 +158,31 @@ def pair_generation(slot: int, incarnation: int, peer: int, peer_incarnation: in
     return (low & 0xFFFF) << 16 | (high & 0xFFFF)
 
 
-# `session_` covers sharing and changing a session; accepting an invitation is written down as a `grant_change`.
-_RIGHTS = ("grant_", "link_revoke", "token_revoke", "session_", "account_", "sign_out", "invitation_", "freeze")
+DOOR_WORDS = {
+    "lobby": "You are in the lobby; somebody who moderates lets you in.",
+    "locked": "The room is locked; you come in when it opens.",
+    "out": "You were not let in.",
+}
+_TELLS_OF_MESSAGES = frozenset({"room_message", "message_edit", "message_remove", "message_react"})
+
+
+def tells_of_messages(action: str) -> bool:
+    """Whether a line of this action says that a room's messages changed; those are told in their own lane."""
+    return action in _TELLS_OF_MESSAGES
+
+
+def audience(message: Mapping[str, Any]) -> frozenset[str] | None:
+    """The ids of the people who may read a message; None for a message to the whole room."""
+    to = message.get("to")
+    return None if to is None else frozenset((message["author"]["id"], to["id"]))
+
+
+# `session_` covers sharing and changing a session; accepting an invitation is written down as a `grant_change`. When a
+# door is shut, who is asked about is who is inside: web keeps that, for whoever comes back to another node.
+_RIGHTS = (
+    "grant_", "link_revoke", "token_revoke", "session_", "account_", "sign_out", "invitation_", "freeze",
+    "room_standing", "room_door",
+)  # fmt: skip
 
 
 def changes_rights(action: str) -> bool:
@@ -116,7 +192,7 @@ def changes_rights(action: str) -> bool:
 
 def concerns_one_session(action: str) -> bool:
     """Whether such a line is about its own session only; the others may reach any room."""
-    return action.startswith(("grant_", "link_revoke", "session_"))
+    return action.startswith(("grant_", "link_revoke", "session_", "room_standing", "room_door"))
 
 
 def origin_allowed(origin: str | None, ours: Collection[str]) -> bool:

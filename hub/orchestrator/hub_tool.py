@@ -6,6 +6,7 @@ they have when its turn comes. Rights, keys and accounts are not handed out by a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,10 +21,11 @@ from hub.core.actions import Action
 from hub.core.context import Context, Scope
 from hub.core.errors import InvalidInput, Unavailable
 from hub.core.house import House
-from hub.jobs import submission
+from hub.jobs import seen, submission
 from hub.jobs.actions import SubmitJob, SubmitWorkflow
 from hub.jobs.rules import TERMINAL
 from hub.jobs.tables import jobs
+from hub.jobs.transitions import pinned
 from hub.notebook.actions import WriteEntry
 from hub.orchestrator.tools import Node, Progress, Run, provides
 from hub.perform import perform, record
@@ -43,14 +45,16 @@ class HubTool:
             )
         try:
             if isinstance(action, SubmitJob):
-                submission.check_backend(action.job_type, action.resources, action.environment)
+                submission.choose(scope, action.job_type, action.resources, action.environment, cluster=action.cluster)
             if isinstance(action, SubmitWorkflow):
                 for step in action.workflow:
-                    submission.check_backend(
+                    submission.choose(
+                        scope,
                         action.job_type,
                         step.resources or action.resources,
                         step.environment or action.environment,
-                        step.step,
+                        cluster=action.cluster,
+                        step=step.step,
                     )
         except Unavailable as missing:
             return list(missing.errors) or [missing.message]
@@ -97,7 +101,10 @@ class HubTool:
             outputs = tuple(made)
         if failed or not rows:
             words = "; ".join(f"job {row.number}: {row.state}. {row.reason}".strip() for row in failed[:5])
-            return msgspec.structs.replace(progress, state="FAILED", words=words or "its job is gone", made=outputs)
+            # Nothing is run again that somebody stopped, nor on a guess.
+            final = not rows or any(row.state in {"CANCELLED", "UNKNOWN_OUTCOME"} for row in failed)
+            words = words or "its job is gone"
+            return msgspec.structs.replace(progress, state="FAILED", words=words, made=outputs, is_final=final)
         files = f"{len(outputs)} file{'' if len(outputs) == 1 else 's'}"
         return msgspec.structs.replace(progress, state="SUCCEEDED", words=f"{files} came back", made=outputs)
 
@@ -133,6 +140,41 @@ class HubTool:
         if len(kept) != len(run.previous):
             raise InvalidInput("the results of the step before lie in another session", code="results_elsewhere")
         return Progress(state="SUCCEEDED", words=f"{len(kept)} results kept", made=run.previous)
+
+
+def changed_scripts(nodes: Sequence[Node], scope: Scope, session: str) -> list[seen.Changed]:
+    """The scripts of nodes that somebody else changed since whoever starts them last saw them, confirmed ones left out.
+
+    A script that is not there yet may be made by a node before; its own submission asks for it then.
+    """
+    found = []
+    for node in nodes:
+        action = decoded(node) if node.tool == actions.TOOL else None
+        if not isinstance(action, SubmitJob | SubmitWorkflow):
+            continue
+        at = session if action.session_id is None else scope.access.session(action.session_id, "job:submit")
+        confirmed = {action.confirm} if isinstance(action.confirm, str) else set(action.confirm or ())
+        steps = (
+            [(None, action.script)] if isinstance(action, SubmitJob) else [(s.step, s.script) for s in action.workflow]
+        )
+        for step, said in steps:
+            there = versions.find(scope, at, said.strip()) if "\n" not in said else None
+            if there is None or there.kind != "stored":
+                continue
+            changed = seen.changed(scope, at, said.strip(), pinned(there), node.path, step)
+            if changed is not None and not {changed.confirm, changed.confirm.removeprefix("sha256:")} & confirmed:
+                found.append(changed)
+    return found
+
+
+def confirming(node: Node, digests: Sequence[str]) -> dict[str, Any]:
+    """The node as it was written, with these digests confirmed if it submits anything."""
+    nested = isinstance(node.given.get("params"), dict)
+    more: dict[str, Any] = {"retries": node.retries} if node.retries else {}
+    if node.tool == actions.TOOL and isinstance(action := decoded(node), SubmitJob | SubmitWorkflow):
+        before = [action.confirm] if isinstance(action.confirm, str) else list(action.confirm or ())
+        more["confirm"] = list(dict.fromkeys([*before, *digests]))
+    return {**node.given, "params": {**node.given["params"], **more}} if nested else {**node.given, **more}
 
 
 def decoded(node: Node) -> Any:

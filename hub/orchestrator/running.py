@@ -6,6 +6,7 @@ nothing; a node begun twice is begun under one idempotency key.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from typing import Any
 
@@ -15,11 +16,16 @@ import sqlalchemy as sa
 from hub.core import steps
 from hub.core.context import Actor, Context
 from hub.core.database import Tx
-from hub.core.errors import HubError, NotAllowed
+from hub.core.errors import Conflict, HubError, NotAllowed
 from hub.core.house import House
 from hub.core.keys import unseal
 from hub.core.steps import Step, runs, when_given_up
+from hub.jobs.actions import CancelJob, cancel_job
+from hub.jobs.rules import TERMINAL
+from hub.jobs.tables import jobs
+from hub.orchestrator import plugins
 from hub.orchestrator.plan import node_of
+from hub.orchestrator.resuming import Pinned, pinned
 from hub.orchestrator.tables import experiment_nodes, experiments
 from hub.orchestrator.tools import TOOLS, Node, Progress, Run
 from hub.people import accounts
@@ -50,8 +56,11 @@ def run_experiment(step: Step, house: House) -> None:
         if row.state != "RUNNING" or current is None:
             return
         before = tuple(nodes[current.place - 1].made) if current.place else ()
-        progress = _carry_on(house, row, current, before)
-        if not _write(house, step, row, current, progress, last=current.place == len(nodes) - 1):
+        node = _node(house, row, current.place)
+        progress, stands_on = _carry_on(house, row, current, node, before)
+        if progress.state == "FAILED" and not progress.is_final and current.tries < node.retries:
+            progress = _once_more(progress, current.tries + 1, node.retries)
+        if not _write(house, step, row, current, progress, stands_on, last=current.place == len(nodes) - 1):
             return
 
 
@@ -69,22 +78,46 @@ def _given_up(tx: Tx, house: House, step: Step, reason: str) -> None:
         _end(ctx, row, "FAILED")
 
 
-def _carry_on(house: House, row: Any, current: Any, previous: tuple[str, ...]) -> Progress:
-    """Begin the node or look at it; what went wrong for good is how it fares, what may pass is raised."""
-    plan = msgspec.json.decode(unseal(house.keys.domain(row.session), row.dag, sealed_about(row.id)))
-    node: Node = node_of(current.place, plan[current.place])
-    tool = TOOLS[node.tool]
+def _node(house: House, row: Any, place: int) -> Node:
+    return node_of(place, plan_of(house, row)[place])
+
+
+def plan_of(house: House, row: Any) -> list[dict[str, Any]]:
+    """The nodes of an experiment's row as they were written."""
+    sealed = unseal(house.keys.domain(row.session), row.dag, sealed_about(row.id))
+    return msgspec.json.decode(sealed, type=list[dict[str, Any]])
+
+
+def _once_more(progress: Progress, failed: int, retries: int) -> Progress:
+    words = f"try {failed} of {retries + 1} failed: {progress.words}"[:2000]
+    return Progress(state="WAITING", words=words)
+
+
+def _carry_on(
+    house: House, row: Any, current: Any, node: Node, previous: tuple[str, ...]
+) -> tuple[Progress, Pinned | None]:
+    """Begin the node or look at it; what went wrong for good is how it fares, what may pass is raised.
+
+    With a node that began comes what it stood on.
+    """
+    tool = TOOLS.get(node.tool)
+    if tool is None:
+        words = f"the tool {node.tool} is not installed any more ({plugins.HOW_INSTALLED})"
+        return Progress(state="FAILED", words=words, is_final=True), None
+    stands_on = None
     try:
         if current.state == "RUNNING":
             begun = Progress(state="RUNNING", words=current.words, about=current.about, made=tuple(current.made))
-            return tool.look(node, begun, house)
-        key = f"{row.id}:{current.place}"
+            return tool.look(node, begun, house), None
+        key = f"{row.id}:{current.place}" + (f":{current.tries}" if current.tries else "")
+        with house.scope(_actor(house, row)) as scope:
+            stands_on = pinned(scope, row.session, node, previous)
         run = Run(experiment=row.id, session=row.session, actor=_actor(house, row), key=key, previous=previous)
-        return tool.begin(node, run, house)
+        return tool.begin(node, run, house), stands_on
     except HubError as problem:
         if problem.temporary:
             raise
-        return Progress(state="FAILED", words=str(problem)[:2000])
+        return Progress(state="FAILED", words=str(problem)[:2000], is_final=True), stands_on
 
 
 def _actor(house: House, row: Any) -> Actor:
@@ -96,16 +129,33 @@ def _actor(house: House, row: Any) -> Actor:
     return msgspec.structs.replace(actor, scopes=scopes, by_service=row.by_service)
 
 
-def _write(house: House, step: Step, row: Any, current: Any, progress: Progress, *, last: bool) -> bool:
+def _write(
+    house: House, step: Step, row: Any, current: Any, progress: Progress, stands_on: Pinned | None, *, last: bool
+) -> bool:
     """Keep how the node fares; whether to go on with the next one at once."""
 
     def work(ctx: Context) -> bool:
         steps.renew(ctx.tx, step, ctx.now)
+        now = sa.select(experiments.c.state).where(experiments.c.id == row.id).with_for_update()
+        if ctx.execute(now).scalar_one() != "RUNNING":  # cancelled while the node was being begun
+            if progress.state == "RUNNING":
+                with within(house, ctx.tx, "job_cancel", _actor(house, row)) as stopping:
+                    stop(stopping, progress.about)
+            steps.finish(ctx.tx, step, ctx.now)
+            return False
+        if stands_on is not None:
+            _mark(ctx, row.id, current.place, pinned=msgspec.to_builtins(stands_on))
         if (progress.state, progress.words) != (current.state, current.words):
             _set(ctx, row.id, current.place, progress)
         if progress.state != current.state:
             facts = {"place": current.place, "state": progress.state, "made": progress.made, "about": progress.about}
             ctx.about("experiment", row.id, row.session, **facts)
+        if progress.state == "WAITING":
+            tries = current.tries + 1
+            _mark(ctx, row.id, current.place, tries=tries)
+            ctx.enqueue(STEP, row.id, due_at=ctx.now + LOOK_AGAIN * min(2**tries, 60))
+            steps.finish(ctx.tx, step, ctx.now)
+            return False
         if progress.state == "RUNNING":
             ctx.enqueue(STEP, row.id, due_at=ctx.now + LOOK_AGAIN)
             steps.finish(ctx.tx, step, ctx.now)
@@ -119,19 +169,45 @@ def _write(house: House, step: Step, row: Any, current: Any, progress: Progress,
     return record(house, OBSERVED, work)
 
 
-def _set(ctx: Context, experiment: str, place: int, progress: Progress) -> None:
+def stop(ctx: Context, about: str | None) -> None:
+    """Cancel the jobs a node waits for; what is no job has nothing that could be stopped."""
+    open_jobs = sa.select(jobs.c.id).where(
+        sa.or_(jobs.c.id == about, jobs.c.workflow == about), jobs.c.state.not_in((*TERMINAL, "COLLECTING"))
+    )
+    # Those that wait for others first, so that none of them is said to have failed for want of its inputs.
+    for job_id in list(ctx.execute(open_jobs.order_by(jobs.c.number.desc())).scalars()):
+        with contextlib.suppress(Conflict):
+            cancel_job(CancelJob(job=job_id), ctx)
+
+
+def cancel(ctx: Context, row: Any) -> None:
+    """End an experiment whose row is locked: the node that runs and all after it."""
+    here = experiment_nodes.c.experiment == row.id
+    running = ctx.execute(sa.select(experiment_nodes).where(here, experiment_nodes.c.state == "RUNNING")).all()
+    for node in running:
+        stop(ctx, node.about)
+        _mark(ctx, row.id, node.place, state="CANCELLED", words="Cancelled.")
+    _end(ctx, row, "CANCELLED", "not started, because the experiment was cancelled")
+
+
+def _mark(ctx: Context, experiment: str, place: int, **values: Any) -> None:
     ctx.execute(
         sa.update(experiment_nodes)
         .where(experiment_nodes.c.experiment == experiment, experiment_nodes.c.place == place)
-        .values(state=progress.state, words=progress.words, about=progress.about, made=progress.made)
+        .values(**values)
     )
 
 
-def _end(ctx: Context, row: Any, state: str) -> None:
+def _set(ctx: Context, experiment: str, place: int, progress: Progress) -> None:
+    fares = {"state": progress.state, "words": progress.words, "about": progress.about, "made": progress.made}
+    _mark(ctx, experiment, place, **fares)
+
+
+def _end(ctx: Context, row: Any, state: str, why: str = "not started, because a step before it failed") -> None:
     ctx.execute(
         sa.update(experiment_nodes)
         .where(experiment_nodes.c.experiment == row.id, experiment_nodes.c.state == "WAITING")
-        .values(state="SKIPPED", words="not started, because a step before it failed")
+        .values(state="SKIPPED", words=why)
     )
     ctx.execute(sa.update(experiments).where(experiments.c.id == row.id).values(state=state, ended_at=ctx.now))
     ctx.about("experiment", row.id, row.session, ended=state)

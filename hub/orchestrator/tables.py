@@ -17,9 +17,10 @@ experiments = sa.Table(
     sa.Column("by_service", sa.String(64)),
     sa.Column("scopes", Json),
     sa.Column("dag", sa.LargeBinary, nullable=False),
-    sa.Column("state", sa.String(16), nullable=False),  # RUNNING | SUCCEEDED | FAILED
+    sa.Column("state", sa.String(16), nullable=False),  # RUNNING | SUCCEEDED | FAILED | CANCELLED
     sa.Column("at", Instant, nullable=False),
     sa.Column("ended_at", Instant),
+    sa.Column("resumes", sa.String(40)),  # the earlier run whose first nodes stand here as well
 )
 
 experiment_nodes = sa.Table(
@@ -33,4 +34,6 @@ experiment_nodes = sa.Table(
     sa.Column("words", sa.Text, nullable=False, server_default=""),
     sa.Column("about", sa.String(64)),
     sa.Column("made", Json, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),  # that failed
+    sa.Column("pinned", Json),  # what it stood on when it began (resuming.py)
 )

@@ -2,11 +2,12 @@
 
 A node of an experiment names a tool and an action. A tool says what it lacks before anything starts, begins a node
 once, and is then asked how the node fares until it has ended. What a node made is handed on as versions of artifacts:
-`results: "from_previous_step"` means those. The hub's own tool is in `hub_tool.py`; another registers with `provides`.
+`results: "from_previous_step"` means those. The hub's own tool is in `hub_tool.py`; others come as `plugins.py` says.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -14,30 +15,41 @@ import msgspec
 from hub.core.context import Actor, Scope
 from hub.core.house import House
 
-State = Literal["WAITING", "RUNNING", "SUCCEEDED", "FAILED", "SKIPPED"]
+TOOL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+State = Literal["WAITING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED", "SKIPPED"]
+MOST_RETRIES = 10
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """One node of an experiment as it was written; `path` is its place in the request, for messages."""
+    """One node of an experiment as it was written; `path` is its place in the request, for messages.
+
+    `retries`, which any node may have, is read and taken out of `given` before its tool sees it.
+    """
 
     place: int
     tool: str
     action: str
     given: dict[str, Any]
     path: str
+    retries: int = 0
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How a node fares. `made` are ids of artifact versions, `about` the object to ask for again (a job)."""
+    """How a node fares. `made` are ids of artifact versions, `about` the object to ask for again (a job).
+
+    A node that failed is begun again while it has `retries` left, unless `is_final`: another try would fail the same
+    way, or nobody knows whether it ran.
+    """
 
     state: State
     words: str = ""
     about: str | None = None
     made: tuple[str, ...] = ()
+    is_final: bool = False
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tool is told of the run a node belongs to. `key` is the same whenever this node is begun again."""
+    """What a tool is told of the run a node belongs to. `key` is the same whenever this try is begun again."""
 
     experiment: str
     session: str

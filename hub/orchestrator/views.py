@@ -13,6 +13,8 @@ from hub.core.access import Guarded, guards
 from hub.core.clock import iso
 from hub.core.context import Scope
 from hub.orchestrator.tables import experiment_nodes, experiments
+from hub.people.views import PersonView, people
+from hub.sessions.names import full_name
 
 
 class ResultView(msgspec.Struct, frozen=True):
@@ -24,25 +26,33 @@ class ResultView(msgspec.Struct, frozen=True):
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
-    """How one node fares; `about` is the job or entry it is about."""
+    """How one node fares; `about` is the job or entry it is about, `tries` how many tries have failed."""
 
     place: int
     tool: str
     action: str
     state: str
     words: str
+    tries: int
     about: str | None
     results: list[ResultView]
 
 
 class ExperimentView(msgspec.Struct, frozen=True, kw_only=True):
-    """An experiment: RUNNING, SUCCEEDED or FAILED, with its nodes in their order."""
+    """An experiment: RUNNING, SUCCEEDED, FAILED or CANCELLED, with its nodes in their order.
+
+    `resumes` is the earlier run whose first nodes stand in this one.
+    """
 
     experiment: str
     session: str
+    session_name: str
+    url: str
     state: str
     at: str
     ended: str | None
+    resumes: str | None
+    by: PersonView
     nodes: list[NodeView]
 
 
@@ -82,9 +92,13 @@ def of(scope: Scope, experiment_id: str) -> ExperimentView:
     return ExperimentView(
         experiment=row.id,
         session=row.session,
+        session_name=full_name(scope, row.session),
+        url=f"{scope.settings.origin}/experiments/{row.id}",
         state=row.state,
         at=iso(row.at),
         ended=None if row.ended_at is None else iso(row.ended_at),
+        resumes=row.resumes,
+        by=people(scope, {row.by})[row.by],
         nodes=[
             NodeView(
                 place=node.place,
@@ -92,6 +106,7 @@ def of(scope: Scope, experiment_id: str) -> ExperimentView:
                 action=node.action,
                 state=node.state,
                 words=node.words,
+                tries=node.tries,
                 about=node.about,
                 results=[made[each] for each in node.made if each in made],
             )

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from hub.core import limits
 from hub.core.context import Actor
 from hub.core.database import Tx
-from hub.core.ids import new_id, secret_digest
+from hub.core.ids import looks_like_id, new_id, secret_digest
 from hub.core.roles import HubRole
 from hub.people import rules
 from hub.people.tables import chat_identities, emails, persons, sign_ins, tokens
@@ -75,6 +75,11 @@ def by_handle(conn: sa.Connection, handle: str) -> str | None:
     """The id of the person with this handle."""
     found: str | None = conn.execute(sa.select(persons.c.id).where(persons.c.handle == handle)).scalar()
     return found
+
+
+def named(conn: sa.Connection, ref: str) -> str | None:
+    """The id of the person somebody means: an id is taken as it is, `@handle` and `handle` are looked up."""
+    return ref if looks_like_id(ref, "per") else by_handle(conn, ref.removeprefix("@").lower())
 
 
 def by_verified_email(conn: sa.Connection, email: str) -> str | None:

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from hub.core import limits
 from hub.core.context import Actor, Context
 from hub.core.database import Tx
+from hub.core.decoding import UNREADABLE
 from hub.core.errors import InvalidInput, Unavailable
 from hub.core.house import House
 from hub.core.settings import Settings
@@ -113,7 +114,7 @@ def _issue(house: House, challenge: bytes, kind: str, person: str | None) -> Non
 def parsed(text: str) -> dict[str, Any]:
     try:
         answer = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         raise not_valid() from None
     if not isinstance(answer, dict):
         raise not_valid()

@@ -14,7 +14,6 @@ from msgspec import Meta
 from hub.core.actions import Action, handles
 from hub.core.context import Context
 from hub.core.errors import Conflict, NotFound
-from hub.core.ids import looks_like_id
 from hub.people import accounts, authenticators, sign_ins, step_up
 from hub.people.passwords import Code
 from hub.people.tables import passkeys, passwords, persons
@@ -115,7 +114,7 @@ def _begin(ctx: Context, who: str, code: str | None, what: str) -> str:
 
 
 def _found(ctx: Context, who: str) -> str:
-    person = who if looks_like_id(who, "per") else accounts.by_handle(ctx.conn, who.removeprefix("@").lower())
+    person = accounts.named(ctx.conn, who)
     if person is None or ctx.execute(sa.select(persons.c.id).where(persons.c.id == person)).first() is None:
         raise NotFound(f"there is no person {who!r}", code="person_not_found", path="$.params.person")
     return person

@@ -39,6 +39,7 @@ class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     live_cursor: bool = False
     voice_chat: bool = False
     screen_sharing: bool = False
+    private_messages: bool | msgspec.UnsetType = msgspec.UNSET  # on unless switched off
 
 
 class ShareSession(Action, frozen=True, tag="session_share"):

@@ -1,8 +1,9 @@
-"""Who takes part in a session: one row a person, with every way they came in, and until when."""
+"""Who takes part in a session: one row a person, with every way they came in, and until when; and who may be there."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -12,8 +13,8 @@ from hub.core.clock import iso
 from hub.core.context import Scope
 from hub.core.roles import SessionRole, strongest
 from hub.people import views as people
-from hub.people.tables import persons
-from hub.sessions.grants import lasting
+from hub.people.tables import persons, sign_ins
+from hub.sessions.grants import lasting, link_holds
 from hub.sessions.tables import grants, invitations, links, sessions
 
 
@@ -109,3 +110,30 @@ def _givers(scope: Scope, vias: list[str]) -> tuple[dict[tuple[str, str], str], 
     ):
         givers["", f"invitation:{row.id}"] = row.by
     return givers, labels
+
+
+def may_be_here(scope: Scope, session_id: str, actors: Collection[str]) -> set[str]:
+    """Those of some people and guests by a link, named by the ids they act under, whose right to be here has not ended.
+
+    It ends with their last grant, their account, the link they came by, or the openness of the session.
+    """
+    guests = {actor.removeprefix("guest:") for actor in actors if actor.startswith("guest:")}
+    session = scope.execute(sa.select(sessions.c.owner, sessions.c.visibility).where(sessions.c.id == session_id)).one()
+    granted = sa.select(grants.c.subject).where(grants.c.session == session_id, lasting(scope.now))
+    belongs = (persons.c.id == session.owner) | persons.c.id.in_(granted)
+    if session.visibility == "hub":
+        belongs |= persons.c.hub_role.in_(("operator", "member"))
+    found = set(
+        scope.execute(
+            sa.select(persons.c.id).where(persons.c.id.in_(set(actors)), persons.c.disabled_at.is_(None), belongs)
+        ).scalars()
+    )
+    if guests:
+        signed_in = sa.and_(sign_ins.c.ended_at.is_(None), sign_ins.c.expires_at > scope.now)
+        came = (
+            sa.select(sign_ins.c.id)
+            .join(links, links.c.id == sign_ins.c.link)
+            .where(sign_ins.c.id.in_(guests), signed_in, links.c.session == session_id, link_holds(scope.now))
+        )
+        found |= {f"guest:{each}" for each in scope.execute(came).scalars()}
+    return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import sqlalchemy as sa
 from msgspec import Meta
 
-from hub.core import limits
+from hub.core import features, limits
 from hub.core.actions import Action, handles
 from hub.core.context import Context
 from hub.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
@@ -21,17 +21,27 @@ from hub.sessions.tables import sessions
 Ref = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
+class Switches(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the session's room is to offer from now on; what is not named stays as it is."""
+
+    live_cursor: bool | msgspec.UnsetType = msgspec.UNSET
+    voice_chat: bool | msgspec.UnsetType = msgspec.UNSET
+    screen_sharing: bool | msgspec.UnsetType = msgspec.UNSET
+    private_messages: bool | msgspec.UnsetType = msgspec.UNSET
+
+
 class ChangeSession(Action, frozen=True, tag="session_change"):
-    """Change a session: its title, who may look in, how much of it cards may say in a chat.
+    """Change a session: its title, who may look in, how much of it cards may say in a chat, what its room offers.
 
     `visibility` is `session` (only who takes part) or `hub` (every member of this hub may look). `chat_detail` is
-    `full`, `names` or `ids`.
+    `full`, `names` or `ids`. Whoever is in the room is told of a switched feature within a second.
     """
 
     session_id: Ref
     title: Annotated[str, Meta(min_length=1, max_length=limits.TITLE_CHARACTERS)] | None = None
     visibility: Literal["session", "hub"] | None = None
     chat_detail: Literal["full", "names", "ids"] | None = None
+    features: Switches | None = None
 
 
 class ChangedView(msgspec.Struct, frozen=True):
@@ -43,6 +53,7 @@ class ChangedView(msgspec.Struct, frozen=True):
     visibility: str
     chat_detail: str
     url: str
+    features: dict[str, bool]  # every one of them, said or not
 
 
 @handles(ChangeSession, needs="session:change")
@@ -53,18 +64,35 @@ def change_session(act: ChangeSession, ctx: Context) -> ChangedView:
     if title == "":
         raise InvalidInput("a title has at least one character", path="$.params.title")
     asked = {"title": title, "visibility": act.visibility, "chat_detail": act.chat_detail}
-    values = {name: value for name, value in asked.items() if value is not None}
-    if not values:
+    values: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    switched = {} if act.features is None else msgspec.to_builtins(act.features)
+    if not values and not switched:
         raise InvalidInput(
-            "nothing to change was named", path="$.params", hint="name a title, a visibility or a chat_detail"
+            "nothing to change was named", path="$.params", hint="name a title, a visibility, a chat_detail or features"
         )
     before = ctx.execute(sa.select(sessions).where(sessions.c.id == session_id).with_for_update()).one()
     if act.visibility == "hub" and before.personal:
         raise NotAllowed("a personal session is not opened to the hub", code="personal_session", hint="share another")
+    if switched:
+        values["features"] = {**before.features, **switched}
     row = ctx.execute(sa.update(sessions).where(sessions.c.id == session_id).values(**values).returning(sessions)).one()
-    ctx.about("session", session_id, session_id, visibility=row.visibility, chat_detail=row.chat_detail)
-    name = names.full_name(ctx, session_id)
-    return ChangedView(session_id, name, row.title, row.visibility, row.chat_detail, names.room_url(ctx, session_id))
+    ctx.about(
+        "session",
+        session_id,
+        session_id,
+        visibility=row.visibility,
+        chat_detail=row.chat_detail,
+        **({"features": row.features} if switched else {}),
+    )
+    return ChangedView(
+        session=session_id,
+        name=names.full_name(ctx, session_id),
+        title=row.title,
+        visibility=row.visibility,
+        chat_detail=row.chat_detail,
+        url=names.room_url(ctx, session_id),
+        features=features.every(row.features),
+    )
 
 
 class HandOverSession(Action, frozen=True, tag="session_hand_over"):

@@ -108,7 +108,7 @@ def refuse_owner(ctx: Context, session_id: str, person: str) -> None:
 
 def _participant(ctx: Context, session_id: str, ref: str) -> str:
     """The person meant by an id or handle: one who takes part, and neither the owner nor the actor."""
-    person = ref if looks_like_id(ref, "per") else accounts.by_handle(ctx.conn, ref)
+    person = accounts.named(ctx.conn, ref)
     found = None
     if person is not None:
         refuse_owner(ctx, session_id, person)

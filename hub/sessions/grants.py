@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hub.core.access import Guarded, gives_default_session, gives_roles, guards
 from hub.core.context import Actor, Context, Scope
 from hub.core.database import Tx
-from hub.core.errors import NotAllowed
+from hub.core.errors import NotAllowed, NotFound
 from hub.core.ids import new_id
 from hub.core.roles import SessionRole, may_grant, strongest
 from hub.people import accounts
@@ -135,6 +135,21 @@ def held(scope: Scope, session_id: str, subject: str) -> list[SessionRole]:
             )
         ).scalars()
     )
+
+
+def takes_part(scope: Scope, session_id: str, person: str) -> bool:
+    """Whether a person owns the session or was granted a role in it that has not ended."""
+    owner = scope.execute(_OWNER, {"session_id": session_id}).scalar()
+    return owner == person or bool(held(scope, session_id, person))
+
+
+def participant(scope: Scope, session_id: str, ref: str, path: str) -> str:
+    """The person somebody means who takes part here. Raises NotFound, in the same words for whoever does not."""
+    person = accounts.named(scope.conn, ref)
+    if person is None or not takes_part(scope, session_id, person):
+        text = f"nobody called {ref[:100]!r} takes part in this session"
+        raise NotFound(text, code="person_not_found", path=path)
+    return person
 
 
 def lasting(now: dt.datetime) -> sa.ColumnElement[bool]:

@@ -78,7 +78,7 @@ def who(scope: Scope, kind: str, ref: str) -> WhoView:
     assert visibility is not None
     takes_part = [each for each in belonging.participants(scope, session_id) if not each.disabled]
     if visibility == "private":
-        takes_part = [each for each in takes_part if each.person.id == guarded.owner_id]
+        takes_part = [each for each in takes_part if each.person.id in (guarded.owner_id, guarded.shared_with)]
     is_private = visibility == "private"
     found = [] if is_private else _open_links(scope, session_id)
     belongs = {each.person.id for each in takes_part}

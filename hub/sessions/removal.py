@@ -6,6 +6,8 @@ yet end together with the right to make them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import sqlalchemy as sa
 
@@ -15,6 +17,9 @@ from hub.sessions import grants, invitations, links
 from hub.sessions.tables import grants as grants_table
 from hub.sessions.tables import invitations as invitations_table
 from hub.sessions.tables import links as links_table
+
+# What features above end with it: called in the same transaction, with the session and the person.
+REMOVED: list[Callable[[Context, str, str], None]] = []
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -35,6 +40,8 @@ def remove(ctx: Context, session_id: str, person: str) -> Ended:
         if via.startswith("link:")
     ]
     grants.take(ctx, session_id, person)
+    for end in REMOVED:
+        end(ctx, session_id, person)
     links_ended, invitations_ended = withdraw_given(ctx, session_id, person)
     still_open = (
         ctx.execute(sa.select(links_table.c.id).where(links_table.c.id.in_(came_by), links.is_open(ctx.now)))

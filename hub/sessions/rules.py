@@ -8,6 +8,7 @@ import unicodedata
 
 import msgspec
 
+from hub.core import features
 from hub.core.errors import InvalidInput
 from hub.core.roles import HUB_PERMISSIONS, NOT_BY_LINK, SESSION_PERMISSIONS, SessionRole
 
@@ -15,7 +16,19 @@ SLUG = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?", re.IGNORECASE)
 PERSONAL = "personal"
 # Words that stand behind a session's name in addresses, and so cannot be one.
 RESERVED = frozenset(
-    {"participants", "links", "jobs", "entries", "artifacts", "messages", "backup-policy", "exports", "experiments"}
+    {
+        "participants",
+        "links",
+        "jobs",
+        "entries",
+        "artifacts",
+        "messages",
+        "backup-policy",
+        "exports",
+        "experiments",
+        "reports",
+        "usage",
+    }
     | {"notebook", "files", "people", "write", "who"}
 )
 
@@ -120,4 +133,4 @@ def would_change(
 
 
 # What a room may be asked to offer, and what this hub serves today; the rest is remembered and said so.
-SERVED_FEATURES = frozenset({"live_cursor", "voice_chat", "screen_sharing"})
+SERVED_FEATURES = frozenset(features.NAMES)

@@ -102,6 +102,12 @@ def _view(scope: Scope, row: sa.Row[tuple[object, ...]], owner: people.PersonVie
     )
 
 
+def features(conn: sa.Connection, session_ids: set[str]) -> dict[str, dict[str, bool]]:
+    """What the rooms of these sessions offer now, by session: for the live process, which asks for many at once."""
+    rows = conn.execute(sa.select(sessions.c.id, sessions.c.features).where(sessions.c.id.in_(session_ids)))
+    return {row.id: row.features for row in rows}
+
+
 def participants(scope: Scope, ref: str) -> ParticipantsView:
     """Owner first, then everybody granted a role; invitations for those who may share."""
     session_id = scope.access.session(ref, "people:read")

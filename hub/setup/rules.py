@@ -17,7 +17,7 @@ import msgspec
 
 from hub.core.errors import InvalidInput
 
-StepName = Literal["public_url", "owner", "slack", "mail", "backup"]
+StepName = Literal["public_url", "owner", "slack", "mail", "backup", "clusters"]
 StepState = Literal["open", "testing", "done", "failed", "skipped"]
 Security = Literal["starttls", "tls", "none"]
 
@@ -55,6 +55,8 @@ STEPS: tuple[StepRule, ...] = (
              ("smtp_url", "mail_from")),
     StepRule("backup", "Backup place", "A folder on another disk, where encrypted backups of the whole hub go.",
              ("backup_to",)),
+    StepRule("clusters", "Clusters",
+             "Where jobs can go, each person's under their own account; without any, they run on this machine."),
 )  # fmt: skip
 BY_NAME: dict[str, StepRule] = {step.name: step for step in STEPS}
 STORED: frozenset[str] = frozenset(name for step in STEPS for name in step.settings)

@@ -13,6 +13,7 @@ from hub.core import relaunch
 from hub.core.clock import iso
 from hub.core.context import Scope
 from hub.core.settings import documented
+from hub.jobs.clusters.tables import clusters
 from hub.people import mail, step_up
 from hub.people.tables import emails
 from hub.setup import manifest, stored
@@ -153,7 +154,15 @@ def _backup(scope: Scope) -> dict[str, str]:
     return {"folder": stored.overlaid(scope.house).backup_to}
 
 
-_FIELDS = {"public_url": _public_url, "owner": _owner, "slack": _slack, "mail": _mail, "backup": _backup}
+def _clusters(scope: Scope) -> dict[str, str]:
+    names = scope.execute(sa.select(clusters.c.name).where(clusters.c.removed_at.is_(None)).order_by(clusters.c.name))
+    return {"known": ", ".join(names.scalars())}
+
+
+_FIELDS = {
+    "public_url": _public_url, "owner": _owner, "slack": _slack, "mail": _mail, "backup": _backup,
+    "clusters": _clusters,
+}  # fmt: skip
 
 
 def link(secret: str, origin: str) -> str:

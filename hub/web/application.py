@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 from anyio import to_thread
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -18,22 +18,30 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope as AsgiScope
 
 from hub.core.house import House
+from hub.jobs.dry_plan import plan_job
+from hub.rooms.media_server import MediaServer
 from hub.web import (
+    agents,
     chats,
+    clusters,
     content,
     device,
     endpoints,
     events,
     link_door,
     live,
+    live_calls,
     live_drafts,
     openapi,
+    planned,
+    preview,
     problems,
     routes,
     signing_in,
     streams,
     uploads,
 )
+from hub.web import metrics as measures
 from hub.web.middleware import Shell
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
@@ -58,12 +66,12 @@ def create(house: House) -> Starlette:
         return JSONResponse(openapi.document(routes.listed()))
 
     async def metrics(request: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(await to_thread.run_sync(measures.written, house), media_type=CONTENT_TYPE_LATEST)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS
-        async with app.state.watch.running():
+        async with app.state.watch.running(), app.state.agents.running():
             yield
         await anyio.to_thread.run_sync(house.close)
 
@@ -77,16 +85,23 @@ def create(house: House) -> Starlette:
         Route("/api/tickets", endpoints.asks(live.make_ticket), methods=["POST"]),
         Route("/api/live/redeem", endpoints.asks(live.redeem), methods=["POST"]),
         Route("/api/live/recheck", endpoints.asks(live.recheck), methods=["POST"]),
+        Route("/api/live/knock", endpoints.asks(live.knock), methods=["POST"]),
         Route("/api/live/messages", endpoints.asks(live.messages), methods=["POST"]),
+        Route("/api/jobs/plan", endpoints.asks(plan_job), methods=["POST"]),
         Route("/api/jobs/{ref:path}/log", streams.job_log, methods=["GET"]),
+        *preview.ROUTES,
+        *live_calls.ROUTES,
         *live_drafts.ROUTES,
         *device.ROUTES,
         *uploads.ROUTES,
         *content.ROUTES,
         *chats.ROUTES,
+        *agents.ROUTES,
         *(Route(v.path, endpoints.view(v.answer, v.takes), methods=["GET"]) for v in routes.VIEWS),
         Route("/do", endpoints.do, methods=["POST"]),
+        Route("/jobs/plan", planned.plan, methods=["POST"]),
         *signing_in.ROUTES,
+        *clusters.ROUTES,
         Route("/signin/{token}", endpoints.spends("sign_in"), methods=["POST"]),
         Route("/setup/{token}", endpoints.spends("sign_in", "/setup"), methods=["POST"]),
         Route("/l/{token}", link_door.open_link, methods=["POST"]),
@@ -102,9 +117,12 @@ def create(house: House) -> Starlette:
     app = Starlette(
         routes=table,
         lifespan=lifespan,
-        middleware=[Middleware(Shell, origin=settings.origin, origins=settings.origins)],
+        middleware=[
+            Middleware(Shell, origin=settings.origin, origins=settings.origins, media_server=MediaServer.of(settings))
+        ],
         exception_handlers={400: failed, 404: failed, 405: failed, 413: failed},
     )
     app.state.house = house
     app.state.watch = events.Watch(house)
+    app.state.agents = agents.Waiting(house)
     return app

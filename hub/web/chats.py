@@ -26,6 +26,8 @@ from hub.jobs.views import JobRow, JobView, WorkflowView
 from hub.ledger import followers
 from hub.notebook import faces as entry_faces
 from hub.notebook.faces import EntryFace
+from hub.orchestrator import views as experiments
+from hub.orchestrator.views import ExperimentView
 from hub.web.endpoints import asks
 
 Short = Annotated[str, Meta(max_length=200)]
@@ -100,6 +102,7 @@ class Look(_Asked, frozen=True):
     jobs: Ids = ()  # in brief
     ended_jobs: Ids = ()  # in full
     workflows: Ids = ()
+    experiments: Ids = ()
     entries: Ids = ()
     links: Ids = ()
     sessions: Ids = ()
@@ -111,6 +114,7 @@ class Faces(msgspec.Struct, frozen=True, kw_only=True):
     jobs: list[JobRow] = []
     ended_jobs: list[JobView] = []
     workflows: list[WorkflowView] = []
+    experiments: list[ExperimentView] = []
     entries: list[EntryFace] = []
     links: list[LinkFace] = []
     sessions: list[channels.SessionFace] = []
@@ -208,9 +212,10 @@ def _unsettled(house: House, asked: After) -> list[cards.Card]:
 def _look(house: House, asked: Look) -> Faces:
     with house.scope(SYSTEM) as scope:
         return Faces(
-            jobs=jobs.some(scope, set(asked.jobs)),
+            jobs=jobs.some_looked_at(scope, set(asked.jobs)),
             ended_jobs=_those_there(lambda ref: jobs.job(scope, ref), asked.ended_jobs),
             workflows=_those_there(lambda ref: _workflow(scope, ref), asked.workflows),
+            experiments=_those_there(lambda ref: experiments.experiment(scope, ref), asked.experiments),
             entries=entry_faces.some(scope, set(asked.entries)),
             links=links.some(scope, set(asked.links)),
             sessions=channels.session_faces(scope, set(asked.sessions)),

@@ -18,14 +18,14 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from hub import perform
 from hub.core import actions, limits
 from hub.core.context import Actor
-from hub.core.errors import HubError, InvalidInput, NotAllowed, NotFound, NotSignedIn, TooLarge
+from hub.core.errors import Conflict, HubError, InvalidInput, NotAllowed, NotFound, NotSignedIn, TooLarge
 from hub.core.house import House
 from hub.setup.instance import instance
 from hub.web import cookies, delivered
 from hub.web.identity import identify, is_anyone
 from hub.web.metrics import ACTIONS
 from hub.web.onward import local
-from hub.web.pages import shown_once
+from hub.web.pages import script_changed, shown_once
 
 # Where somebody can go who must set up a second factor first; actions are held back by their scopes.
 ENROLLING = ("/me/security", "/me/passkeys", "/do", "/api/actions", "/step-up", "/signin")
@@ -186,12 +186,23 @@ async def do(request: Request) -> Response:
     pairs = await form_of(request)
     fields = dict(pairs)
     target, key = fields.pop("next", ""), fields.pop("idempotency_key", None)
-    envelope = _envelope([(k, v) for k, v in pairs if k not in {"next", "idempotency_key"}])
-    action = actions.from_form(envelope)
+    action = actions.from_form(envelope_of(pairs))
     if is_anyone(actor) and action.__struct_config__.tag not in {"sign_in", "link_open", "invitation_join"}:
         raise NotSignedIn("sign in first", hint="open your sign-in link")
-    answer = await perform_as(house_of(request), action, actor, key or None)
+    house = house_of(request)
+    try:
+        answer = await perform_as(house, action, actor, key or None)
+    except Conflict as error:
+        if error.code != "script_changed":
+            raise
+        return HTMLResponse(await to_thread.run_sync(_asked, house, actor, error, pairs), error.status)
     return onward(request, answer.result, target)
+
+
+def _asked(house: House, actor: Actor, error: Conflict, pairs: list[tuple[str, str]]) -> str:
+    """The question whether a script that somebody else changed shall run as it is now."""
+    with house.scope(actor) as scope:
+        return script_changed.show(scope, error, pairs)
 
 
 def spends(tag: str, next_path: str = "") -> Endpoint:
@@ -231,9 +242,12 @@ def local_path(onward: str, result: dict[str, Any] | None = None) -> str:
     return local(onward)
 
 
-def _envelope(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+def envelope_of(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    """The action's fields of a form, without those that are for the browser. Raises InvalidInput."""
     envelope: dict[str, Any] = {}
     for name, value in pairs:
+        if name in {"next", "idempotency_key"}:
+            continue
         many = name.endswith(("[]", "[,]"))
         *path, last = name.removesuffix("[]").removesuffix("[,]").split(".")
         if len(path) > 4:

@@ -60,10 +60,13 @@ class Holding:
 
     def _look(self) -> None:
         try:
-            self._check(self._house, same(self._house, self._request, self._actor))
+            self._right()
         except sa.exc.SQLAlchemyError as error:
             log.warning("holding.unreadable", error=str(error))
             raise Unavailable("rights cannot be looked at now") from error
+
+    def _right(self) -> None:
+        self._check(self._house, same(self._house, self._request, self._actor))
 
 
 class Held(StreamingResponse):

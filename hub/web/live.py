@@ -10,7 +10,6 @@ import datetime as dt
 from typing import Any
 
 import msgspec
-import sqlalchemy as sa
 
 from hub.core import limits
 from hub.core.clock import iso
@@ -19,13 +18,13 @@ from hub.core.database import Tx
 from hub.core.errors import InvalidInput, NotAllowed
 from hub.core.house import House
 from hub.core.ids import new_secret
-from hub.core.roles import NOT_BY_LINK, SESSION_PERMISSIONS
+from hub.core.roles import NOT_BY_LINK, held
 from hub.ledger import followers
 from hub.ledger.keys import CheckpointKey
 from hub.people import once
 from hub.rooms import views as rooms
+from hub.rooms.doors import views as doors
 from hub.sessions import views as sessions
-from hub.sessions.tables import sessions as sessions_table
 from hub.web.identity import by_claim, claim_of
 
 SERVICE_ONLY = "only a service of this hub may ask this"
@@ -60,6 +59,7 @@ class Redeemed(msgspec.Struct, frozen=True, kw_only=True):
     epoch: str  # which record the numbers below belong to
     sequence: int  # the room's newest message
     event: int  # the ledger's newest line
+    door: str = "open"  # open | lobby | locked | out: how it stands for this member
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,12 +112,12 @@ def make_ticket(house: House, actor: Actor, body: Any) -> Ticket:
 
 def redeem(house: House, actor: Actor, body: Any) -> Redeemed:
     """POST /api/live/redeem {"ticket": ...}, by the live process."""
-    _refuse_others(actor)
+    refuse_others(actor)
     ticket = body.get("ticket") if isinstance(body, dict) else None
     if not isinstance(ticket, str):
         raise InvalidInput("no ticket", path="$.ticket")
     used = house.db.write(lambda tx: once.use(tx, ticket, "ticket", house.clock.now()))
-    member = _member(house, used.facts["session"], used.facts["claim"])
+    member = member_of(house, used.facts["session"], used.facts["claim"])
     if member is None:
         raise NotAllowed("the right to join this room has ended", code="revoked")
     person = _actor(house, used.facts["claim"])
@@ -132,31 +132,54 @@ def redeem(house: House, actor: Actor, body: Any) -> Redeemed:
             epoch=scope.port(CheckpointKey).origin,
             sequence=rooms.head(scope.conn, view.id),
             event=followers.newest(scope.conn),
+            door=doors.stands(scope, view.id),
         )
+
+
+def knock(house: House, actor: Actor, body: Any) -> dict[str, str]:
+    """POST /api/live/knock {"session", "claim"}, by the live process: somebody stands in a room's lobby."""
+    refuse_others(actor)
+    try:
+        asked = msgspec.convert(body, Claim)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(str(error)) from None
+    person = _actor(house, asked.claim)
+    if person is None:
+        raise NotAllowed("the right to join this room has ended", code="revoked")
+    with house.scope(person) as scope:
+        scope.access.find("session", asked.session, "room:join")
+        stands = doors.stands(scope, asked.session)
+    now = house.clock.now()
+    if stands == "lobby" and house.db.write(lambda tx: doors.ask(tx, asked.session, person.id, person.name, now)):
+        house.bus.publish(f"session:{asked.session}", {"kind": "for_moderators", "what": "lobby"})
+    return {"door": stands}
 
 
 def recheck(house: House, actor: Actor, body: Any) -> list[Standing]:
     """POST /api/live/recheck {"members": [{"session", "claim"}]}, by the live process."""
-    _refuse_others(actor)
+    refuse_others(actor)
     try:
         asked = msgspec.convert(body, Recheck)
     except msgspec.ValidationError as error:
         raise InvalidInput(str(error)) from None
-    offered = {session: _features(house, session) for session in {one.session for one in asked.members}}
-    return [
+    with house.db.read() as conn:
+        offered = sessions.features(conn, {one.session for one in asked.members})
+    found = [
         Standing(
             session=one.session,
             claim=one.claim,
-            member=_member(house, one.session, one.claim),
-            features=offered[one.session],
+            member=member_of(house, one.session, one.claim),
+            features=offered.get(one.session, {}),
         )
         for one in asked.members
     ]
+    doors.inside(house, [(one.session, one.member.id, one.member.name) for one in found if one.member is not None])
+    return found
 
 
 def messages(house: House, actor: Actor, body: Any) -> rooms.MessagePage:
     """POST /api/live/messages {"session", "after", "limit"}, by the live process: what a room has to be told."""
-    _refuse_others(actor)
+    refuse_others(actor)
     try:
         asked = msgspec.convert(body, Missed)
     except msgspec.ValidationError as error:
@@ -165,14 +188,8 @@ def messages(house: House, actor: Actor, body: Any) -> rooms.MessagePage:
         return rooms.page(scope, asked.session, asked.after, asked.limit)
 
 
-def _features(house: House, session_id: str) -> dict[str, bool]:
-    """What a session's room offers now."""
-    with house.db.read() as conn:
-        found = conn.execute(sa.select(sessions_table.c.features).where(sessions_table.c.id == session_id)).scalar()
-    return dict(found or {})
-
-
-def _refuse_others(actor: Actor) -> None:
+def refuse_others(actor: Actor) -> None:
+    """Raises NotAllowed for everyone but the hub's own services."""
     if actor.kind != "service":
         raise NotAllowed(SERVICE_ONLY, code="service_only")
 
@@ -182,7 +199,8 @@ def _actor(house: House, claim: str) -> Actor | None:
         return by_claim(conn, claim, house.clock.now())
 
 
-def _member(house: House, session_id: str, claim: str) -> Member | None:
+def member_of(house: House, session_id: str, claim: str) -> Member | None:
+    """Somebody with what they may do in a room now; None when they may not be there any more."""
     actor = _actor(house, claim)
     if actor is None:
         return None
@@ -195,7 +213,7 @@ def _member(house: House, session_id: str, claim: str) -> Member | None:
 def _as_member(scope: Scope, session_id: str, claim: str) -> Member:
     actor = scope.actor
     role = scope.access.role(session_id) or "read"
-    permissions = SESSION_PERMISSIONS[role]
+    permissions = held(role, scope.access.in_room(session_id))
     if actor.kind == "link":
         permissions -= NOT_BY_LINK
     if actor.scopes is not None:

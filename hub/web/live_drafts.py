@@ -17,6 +17,7 @@ from starlette.routing import Route
 from hub.core import limits
 from hub.core.context import Actor, Context
 from hub.core.database import Tx
+from hub.core.decoding import UNREADABLE
 from hub.core.errors import InvalidInput, NotAllowed, NotFound
 from hub.core.house import House
 from hub.rooms.drafts import log, writing
@@ -140,7 +141,7 @@ def _asks(answer: Any, shape: type[T]) -> Endpoint:
         body = await body_of(request, limits.DRAFT_EDITS_BODY_BYTES)
         try:
             asked = msgspec.json.decode(body, type=shape)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise InvalidInput(str(error)) from None
         return json_response(await to_thread.run_sync(answer, house_of(request), actor, asked))
 

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.chats import deliveries
 from hub.core.errors import InvalidInput, NotAllowed
+from hub.rooms.media_server import MediaServer
 from hub.web import delivered, problems
 from hub.web.identity import cookie_name
 from hub.web.metrics import REQUESTS, SECONDS
@@ -25,9 +26,11 @@ log = structlog.get_logger()
 SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}
 
 
-def content_security_policy(origins: Iterable[str]) -> str:
-    """No inline script or style, nothing from elsewhere; sockets to this hub only."""
+def content_security_policy(origins: Iterable[str], media_server: MediaServer | None = None) -> str:
+    """No inline script or style, nothing from elsewhere; connections to this hub, and to the server of its calls."""
     sockets = " ".join(sorted(origin.replace("http", "ws", 1) for origin in origins))
+    if media_server is not None:
+        sockets += f" {media_server.url} {media_server.socket_url}"
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
         f"connect-src 'self' {sockets}; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; "
@@ -38,13 +41,15 @@ def content_security_policy(origins: Iterable[str]) -> str:
 class Shell:
     """The outermost layer: request id, host and origin checks, headers, errors of last resort, one log line."""
 
-    def __init__(self, app: ASGIApp, *, origin: str, origins: frozenset[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, origin: str, origins: frozenset[str], media_server: MediaServer | None = None
+    ) -> None:
         self._app = app
         self._origins = origins
         self._hosts = {origin.partition("://")[2] for origin in origins}
         self._cookie = cookie_name(origin)
         self._secure = origin.startswith("https://")
-        self._policy = content_security_policy(origins)
+        self._policy = content_security_policy(origins, media_server)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -68,6 +68,10 @@ def document(views: list[tuple[str, str, str]]) -> dict[str, Any]:
             }
         }
     }
+    tried = {"200": {"description": "what would run; nothing was recorded"}, "default": failure}
+    body = paths["/api/actions"]["post"]["requestBody"]
+    dry = {"summary": "Try a job_submit dry", "requestBody": body, "responses": tried}
+    paths["/api/jobs/preview"] = {"post": dry}
     for method, path, summary in views:
         plain = path.replace(":path}", "}")
         names = [part[1:-1] for part in plain.split("/") if part.startswith("{")]

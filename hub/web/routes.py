@@ -17,7 +17,11 @@ from hub.core import limits
 from hub.core.context import Scope
 from hub.core.errors import InvalidInput
 from hub.exports import views as exports
+from hub.jobs import quotas, usage
 from hub.jobs import views as jobs
+from hub.jobs.clusters import connecting
+from hub.jobs.clusters import reports as cluster_reports
+from hub.jobs.clusters import views as clusters
 from hub.ledger import checkpoints
 from hub.ledger.keys import CheckpointKey
 from hub.ledger.verification import verify
@@ -28,14 +32,19 @@ from hub.orchestrator import views as experiments
 from hub.people import chat_identities, passkeys, sign_ins, verified_email
 from hub.people import views as people
 from hub.rooms import views as rooms
+from hub.rooms.doors import views as doors
 from hub.rooms.drafts import views as drafts
+from hub.rooms.hands import views as hands
+from hub.rooms.polls import views as polls
 from hub.sessions import explaining, invitations, reach
 from hub.sessions import views as sessions
 from hub.setup import views as setup_views
 from hub.web.pages import artifact as artifact_page
 from hub.web.pages import chat_identities as chat_identities_page
+from hub.web.pages import clusters as clusters_page
 from hub.web.pages import device as device_page
 from hub.web.pages import entry as entry_page
+from hub.web.pages import experiment as experiment_page
 from hub.web.pages import files as files_page
 from hub.web.pages import home as home_page
 from hub.web.pages import invitation as invitation_page
@@ -49,6 +58,8 @@ from hub.web.pages import security as security_page
 from hub.web.pages import session as session_page
 from hub.web.pages import setup as setup_page
 from hub.web.pages import signin as signin_page
+from hub.web.pages import talk as talk_page
+from hub.web.pages import usage as usage_page
 from hub.web.pages import verified_email as verified_email_page
 from hub.web.pages import who as who_page
 
@@ -179,21 +190,32 @@ VIEWS: list[View] = [
     ),
     *_of_session(
         lambda s, ref, q: rooms.messages(
-            s, ref, optional(q, "after"), number(q, "limit", limits.PAGE_ITEMS, 1), optional(q, "before")
+            s,
+            ref,
+            optional(q, "after"),
+            number(q, "limit", limits.PAGE_ITEMS, 1),
+            optional(q, "before"),
+            begins=q.get("begins") == "true",
         ),
         "/messages",
         "The room's messages",
         "after",
         "before",
         "limit",
+        "begins",
     ),
+    *_of_session(lambda s, ref, q: hands.hands(s, ref), "/hands", "Raised hands in the room, first come first"),
+    *_of_session(lambda s, ref, q: polls.polls(s, ref), "/polls", "Polls of the room"),
+    *_of_session(lambda s, ref, q: doors.door(s, ref), "/door", "The room's door, and who waits before it"),
+    *_of_session(lambda s, ref, q: rooms.reports(s, ref), "/reports", "Messages that were reported, for moderators"),
+    View("/api/messages/{id}/thread", lambda s, q: rooms.thread(s, q["id"]), "A message and the answers to it"),
     *_of_session(lambda s, ref, q: drafts.session_drafts(s, ref), "/drafts", "The session's shared drafts"),
-    View("/api/drafts/{id}", lambda s, q: drafts.draft(s, q["id"]), "One shared draft and its text"),
     View(
-        "/api/drafts/{id}/versions/{number}",
-        lambda s, q: drafts.version(s, q["id"], number(q, "number", 0)),
+        "/api/drafts/{ref:path}/versions/{number}",
+        lambda s, q: drafts.version(s, q["ref"], number(q, "number", 0, 1, 1_000_000_000)),
         "One version of a draft and its text",
     ),
+    View("/api/drafts/{ref:path}", lambda s, q: drafts.draft(s, q["ref"]), "One shared draft and its text"),
     *_of_session(lambda s, ref, q: reach.who(s, "session", ref), "/who", "Who can see the session"),
     *_of_session(lambda s, ref, q: artifacts.backup_policy(s, ref), "/backup-policy", "The session's backup policy"),
     View(
@@ -202,9 +224,30 @@ VIEWS: list[View] = [
         "Jobs you may see",
         ("session", "cursor", "state"),
     ),
+    *_of_session(
+        lambda s, ref, q: usage.session_usage(s, ref, number(q, "days", usage.TERM_DAYS)),
+        "/usage",
+        "What the session's jobs used and cost",
+        "days",
+    ),
+    View(
+        "/api/usage",
+        lambda s, q: usage.usage(s, number(q, "days", usage.TERM_DAYS)),
+        "What the jobs of your sessions used and cost",
+        ("days",),
+    ),
+    *_of_session(lambda s, ref, q: quotas.of_session(s, ref), "/quotas", "What bounds your jobs in the session"),
+    View("/api/quotas", lambda s, q: quotas.mine(s), "What bounds your jobs"),
+    View("/api/resources", lambda s, q: usage.resources(s), "How busy the hub is: this machine, queues, workers"),
     *_of_session(lambda s, ref, q: exports.session_exports(s, ref), "/exports", "The session's exports"),
     *_of_session(lambda s, ref, q: experiments.session_experiments(s, ref), "/experiments", "Its experiments"),
     *_of_session(lambda s, ref, q: sessions.session(s, ref), "", "One session"),
+    View("/api/clusters", lambda s, q: clusters.all_clusters(s), "Clusters, and your own account on each"),
+    View(
+        "/api/clusters/{name}",
+        lambda s, q: cluster_reports.report(s, q["name"]),
+        "One cluster, and what holds between it and your account, in words",
+    ),
     View("/api/exports/{ref}", lambda s, q: exports.export(s, q["ref"]), "One export"),
     View("/api/experiments/{ref}", lambda s, q: experiments.experiment(s, q["ref"]), "One experiment"),
     View("/api/workflows/{ref}", workflow, "A workflow and its steps"),
@@ -213,7 +256,13 @@ VIEWS: list[View] = [
     View("/api/jobs/{ref:path}/who", lambda s, q: reach.who(s, "job", q["ref"]), "Who can see a job"),
     View("/api/entries/{ref:path}/who", lambda s, q: reach.who(s, "entry", q["ref"]), "Who can see an entry"),
     View("/api/artifacts/{ref:path}/who", lambda s, q: reach.who(s, "artifact", q["ref"]), "Who can see a file"),
-    View("/api/jobs/{ref:path}", lambda s, q: jobs.job(s, q["ref"]), "One job"),
+    View(
+        "/api/jobs/{ref:path}/connection",
+        lambda s, q: connecting.connection(s, q["ref"], number(q, "port", connecting.USUAL_PORT, 1, 65535)),
+        "How you reach a port of your running job on a cluster",
+        ("port",),
+    ),
+    View("/api/jobs/{ref:path}", lambda s, q: jobs.looked_at(s, q["ref"]), "One job"),
     View(
         "/api/entries/{ref:path}/verification",
         lambda s, q: proofs.verification(s, q["ref"], optional(q, "version")),
@@ -265,10 +314,17 @@ PAGES: list[PageRoute] = [
     PageRoute("/s/{owner}/{name}/notebook", notebook_page.show),
     PageRoute("/s/{owner}/{name}/files", files_page.show),
     PageRoute("/s/{owner}/{name}/jobs", jobs_page.show),
+    PageRoute("/s/{owner}/{name}/usage", usage_page.of_session),
     PageRoute("/s/{owner}/{name}/people", people_page.show),
+    PageRoute("/s/{owner}/{name}/messages/{id}", talk_page.thread),
+    PageRoute("/s/{owner}/{name}/reports", talk_page.reports),
     PageRoute("/who", who_page.show),
+    PageRoute("/resources", usage_page.everywhere),
+    PageRoute("/clusters", clusters_page.show),
+    PageRoute("/clusters/{name}", clusters_page.one),
     PageRoute("/jobs", jobs_page.everywhere),
     PageRoute("/jobs/{ref:path}", job_page.show),
+    PageRoute("/experiments/{ref}", experiment_page.show),
     PageRoute("/entries/{ref:path}", entry_page.show),
     PageRoute("/artifacts/{ref:path}", artifact_page.show),
     PageRoute("/setup", setup_page.show),

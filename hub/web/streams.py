@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from anyio import to_thread
@@ -21,6 +22,8 @@ from hub.web.routes import number
 PIECE_BYTES = 256 * 1024
 # While a log grows a reader looks at its end this often; the store is a local file, and the look costs one stat.
 FOLLOW_SECONDS = 0.15
+# So long an answer that does not follow waits for the first look at a log that nobody read until now.
+FIRST_LOOK_SECONDS = 2.0
 
 
 def signed_in(endpoint: Endpoint) -> Endpoint:
@@ -47,6 +50,9 @@ async def job_log(request: Request) -> Response:
     follow = query.get("follow", "0") not in {"", "0", "false"}
     first = await to_thread.run_sync(_piece, house, actor, query["ref"], offset, min(PIECE_BYTES, limit))
     with_id = await to_thread.run_sync(_job_id, house, actor, query["ref"])
+    if not (first.followed or first.done or follow):
+        await _grown(house, with_id, first.size)
+        first = await to_thread.run_sync(_piece, house, actor, with_id, offset, min(PIECE_BYTES, limit))
     headers = {
         "Collegium-Log-Offset": str(offset),
         "Collegium-Log-Size": str(first.size),
@@ -58,6 +64,15 @@ async def job_log(request: Request) -> Response:
     holding = Holding(request, actor, lambda house, who: _job_id(house, who, with_id))
     pieces = _pieces(house, actor, with_id, first, limit, follow)
     return Held(holding, pieces, media_type="text/plain; charset=utf-8", headers=headers)
+
+
+async def _grown(house: House, job_id: str, size: int) -> None:
+    """Return when the log is longer than that, or after a moment: a job may have nothing to say."""
+    store = logs.store(house.settings.data)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_LOOK_SECONDS):
+            while await to_thread.run_sync(store.size, job_id) <= size:
+                await asyncio.sleep(FOLLOW_SECONDS)
 
 
 def _job_id(house: House, actor: Actor, ref: str) -> str:

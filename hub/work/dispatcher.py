@@ -19,6 +19,7 @@ from hub.core import steps
 from hub.core.database import Tx
 from hub.core.errors import HubError
 from hub.core.house import House
+from hub.jobs import reading, sweeping
 from hub.ledger import checkpoints, followers, sequencer
 from hub.ledger.keys import CheckpointKey
 from hub.people import device_codes, guesses, mail, once
@@ -126,6 +127,7 @@ def sign_checkpoint(house: House) -> bool:
 def keep_house(step: steps.Step, house: House) -> None:
     """Once an hour: what was promised to be kept for a while, and no longer, goes."""
     now = house.clock.now()
+    sweeping.sweep_here(house)
 
     def work(tx: Tx) -> None:
         perform.forget_old_answers(tx, now)
@@ -133,6 +135,7 @@ def keep_house(step: steps.Step, house: House) -> None:
         guesses.forget_old(tx, now)
         device_codes.forget_lapsed(tx, now - dt.timedelta(days=1))
         mail.forget_old(tx, now - dt.timedelta(days=30))
+        reading.forget_lapsed(tx, now)
         tx.execute(sa.delete(steps.steps).where(steps.steps.c.done_at < now - dt.timedelta(days=30)))
         steps.finish(tx, step, now)
         steps.add(tx, HOUSEKEEPING, "hub", queue="default", due_at=now + dt.timedelta(hours=1), args={})

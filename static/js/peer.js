@@ -3,14 +3,25 @@
  * Both sides may offer at any moment. When two offers cross, the impolite side passes over the other's and the polite
  * one takes its own back; the hub says who is which. `send` is given one signal at a time, `hear` takes the other's. */
 
+// So long the polite side leaves it to the other to begin. Where the very first offers cross in a browser that has just
+// started, taking one's own back leaves Chromium (156) gathering candidates for ever, and only another connection helps.
+const BEGIN_MS = 1000;
+
 export class Peer {
   /** `onstreams(streams)` is told the other's live streams as [{stream, what}], `onstate(state)` the connection's. */
   constructor({ polite, config, send, onstreams = () => {}, onstate = () => {}, connect = (c) => new RTCPeerConnection(c) }) {
     Object.assign(this, { polite, send, onstreams, onstate });
     this.connection = connect(config);
     this.#wire();
+    if (!polite) return;
+    this.#waiting = setTimeout(() => {
+      this.#mayBegin();
+      if (this.#putOff) this.#offer();
+    }, BEGIN_MS);
   }
 
+  #waiting = null; // the timer after which the polite side may begin, until it may
+  #putOff = false;
   #making = false;
   #passedOver = false;
   #hearing = Promise.resolve();
@@ -56,18 +67,36 @@ export class Peer {
     return this.#hearing;
   }
 
-  /** Other servers, or fresh credentials for the same: used from the next restart on. */
-  configure(config) {
-    this.connection.setConfiguration(config);
+  /** Other servers, or fresh credentials for the same. A path through a relay lives no longer than its credentials, so it is
+   * made anew with these; one side is enough to begin. */
+  async configure(config) {
+    const { connection } = this;
+    connection.setConfiguration(config);
+    if (!this.polite && connection.connectionState === "connected" && (await this.#isRelayed())) connection.restartIce();
+  }
+
+  async #isRelayed() {
+    const stats = await this.connection.getStats();
+    return [...stats.values()].some((one) => one.type === "candidate-pair" && one.nominated && one.state === "succeeded" &&
+      [one.localCandidateId, one.remoteCandidateId].some((id) => stats.get(id)?.candidateType === "relay"));
   }
 
   close() {
+    this.#mayBegin();
     this.connection.close();
     this.onstreams([]);
   }
 
+  /** The wait is over: it has lasted long enough, or the other side has begun. */
+  #mayBegin() {
+    clearTimeout(this.#waiting);
+    this.#waiting = null;
+  }
+
   async #offer() {
     const { connection } = this;
+    this.#putOff = this.#waiting !== null;
+    if (this.#putOff) return;
     try {
       this.#making = true;
       await connection.setLocalDescription();
@@ -86,6 +115,7 @@ export class Peer {
       const collision = desc.type === "offer" && (this.#making || connection.signalingState !== "stable");
       this.#passedOver = !this.polite && collision;
       if (this.#passedOver) return;
+      this.#mayBegin();
       this.#labels = labelsOf(desc);
       await connection.setRemoteDescription({ type: desc.type, sdp: desc.sdp });
       if (desc.type === "offer") {
@@ -109,7 +139,9 @@ export class Peer {
   }
 
   #tellStreams() {
-    const live = [...this.#theirs.values()].filter((stream) => stream.getTracks().some((track) => track.readyState === "live" && !track.muted));
+    // Not by `muted`: after two offers have crossed, Chromium leaves a track that plays muted for good. What the other side
+    // has taken back is no longer in its stream.
+    const live = [...this.#theirs.values()].filter((stream) => stream.getTracks().some((track) => track.readyState === "live"));
     this.onstreams(live.map((stream) => ({
       stream, what: this.#labels[stream.id] ?? (stream.getVideoTracks().length ? "camera" : "voice"),
     })));

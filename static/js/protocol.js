@@ -7,25 +7,26 @@ export const VERSION = 1;
 export const MAX_VIEWS = 8;
 export const MAX_VIEW_NAME_BYTES = 64;
 export const GONE = 0x01; // cursor flag: take it off the screen
+export const TEXT = 0x02; // cursor flag: x and y count parts and characters of a text, not shares of a picture
 
 export const KIND = Object.freeze({
   HELLO: 0x01, WELCOME: 0x02, VIEW: 0x03, VIEWS: 0x04,
   CUR: 0x10, TICK: 0x11, HEAT: 0x12, PACE: 0x13, LAG: 0x14,
-  PSNAP: 0x20, PDELTA: 0x21, PSET: 0x22,
-  MSG: 0x30, ACK: 0x31, REPLAY: 0x34, GAP: 0x35, LOG: 0x36, FOLLOW_LOG: 0x37, EVENT: 0x38, ACT: 0x39,
+  PSNAP: 0x20, PDELTA: 0x21, PSET: 0x22, STANDING: 0x23, APART: 0x24,
+  MSG: 0x30, ACK: 0x31, REPLAY: 0x34, GAP: 0x35, LOG: 0x36, FOLLOW_LOG: 0x37, EVENT: 0x38, CAPTION: 0x39,
   YSYNC: 0x40, YUPD: 0x41, YAWARE: 0x42, YACK: 0x43, YSTOP: 0x44,
-  RTC: 0x50, ICE: 0x51, STATE: 0x60, CAPTION: 0x64,
+  RTC: 0x50, ICE: 0x51, SFU: 0x52,
   PING: 0x70, PONG: 0x71, ERR: 0x7e, GOAWAY: 0x7f,
 });
 
 export const CLOSE = Object.freeze({
-  TICKET_EXPIRED: 4001, SLOW: 4008, MOVED: 4012, TOO_MANY: 4029, UNAVAILABLE: 4053,
+  TICKET_EXPIRED: 4001, SLOW: 4008, MOVED: 4012, TOO_MANY: 4029, DOOR: 4040, UNAVAILABLE: 4053,
   INVALID: 4500, NOT_SIGNED_IN: 4501, NOT_ALLOWED: 4503, NOT_FOUND: 4504, ROOM_FULL: 4505, FLOOD: 4509,
   VERSION: 4510, TOO_LARGE: 4513, INTERNAL: 4599,
 });
 
 /** Whether a client should come back by itself after this close code. */
-export const mayReconnect = (code) => !(code >= 4500 && code <= 4999);
+export const mayReconnect = (code) => code !== 1009 && !(code >= 4500 && code <= 4999);
 
 /** The server sent what the protocol does not allow. */
 export class ProtocolError extends Error {}
@@ -60,10 +61,9 @@ export function decode(data) {
 
 const CLIENT = {
   HELLO: ({ proto = VERSION, build, resume, caps }) => jsonFrame(KIND.HELLO, { proto, build, resume, caps }),
-  PSET: ({ state, call, mic, camera, screens, follow }) => jsonFrame(KIND.PSET, { state, call, mic, camera, screens, follow }),
-  MSG: ({ client_id, text, to, about }) => jsonFrame(KIND.MSG, { client_id, text, to: to || undefined, about: about || undefined }),
-  ACT: ({ client_id, action }) => jsonFrame(KIND.ACT, { client_id, action }),
-  CAPTION: ({ text, final, lang }) => jsonFrame(KIND.CAPTION, { text, final: final || undefined, lang: lang || undefined }),
+  PSET: ({ state, call, mic, camera, screens, captioning }) => jsonFrame(KIND.PSET, { state, call, mic, camera, screens, captioning }),
+  CAPTION: ({ text, final = false }) => jsonFrame(KIND.CAPTION, final ? { text, final } : { text }),
+  MSG: ({ client_id, text, thread, about, to }) => jsonFrame(KIND.MSG, { client_id, text, thread, about, to }),
   YSYNC: ({ draft, epoch = 0, state }) => join([named(KIND.YSYNC, draft), u32(epoch), state]),
   YUPD: ({ draft, epoch, mark, more = false, update }) =>
     join([named(KIND.YUPD, draft), u32(epoch), u32(mark), Uint8Array.of(more ? 1 : 0), update]),

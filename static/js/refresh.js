@@ -21,12 +21,33 @@ export async function refresh(ids) {
 }
 
 function put(fresh, old) {
-  const held = old.contains(document.activeElement) ? signature(document.activeElement) : null;
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  const held = focused && signature(focused);
   const open = [...old.querySelectorAll("details")].map((details) => details.open);
   fresh.querySelectorAll("details").forEach((details, at) => { if (at in open) details.open = open[at]; });
+  const writing = carry(old, fresh).get(focused);
   old.replaceWith(fresh);
   retell(fresh);
-  if (held) [...fresh.querySelectorAll("a, button, summary, [tabindex]")].find((e) => signature(e) === held)?.focus();
+  if (writing) {
+    writing.focus();
+    if (focused.selectionStart != null) writing.setSelectionRange(focused.selectionStart, focused.selectionEnd);
+  } else if (held) [...fresh.querySelectorAll("a, button, summary, [tabindex]")].find((e) => signature(e) === held)?.focus();
+}
+
+/** What somebody is filling in is not taken from under their hands: the fresh field for each old one, filled in as it was. */
+function carry(old, fresh) {
+  const pairs = new Map();
+  for (const field of old.querySelectorAll("input[id], textarea[id], select[id]")) {
+    const to = fresh.querySelector(`#${CSS.escape(field.id)}`);
+    if (!to || to.type !== field.type) continue;
+    pairs.set(field, to);
+    if (field.type === "checkbox" || field.type === "radio") {
+      if (field.checked !== field.defaultChecked) to.checked = field.checked;
+    } else if (field.matches("select") ? !field.selectedOptions[0]?.defaultSelected : field.value !== field.defaultValue) {
+      to.value = field.value;
+    }
+  }
+  return pairs;
 }
 
 const signature = (element) => `${element.tagName} ${element.getAttribute("href") ?? ""} ${element.textContent.trim()}`;

@@ -1,13 +1,15 @@
 /* The call of a room: who takes part hears the others; microphone, camera and screens are switched on one by one.
  *
- * Each member connects to each (a mesh, at most six by the hub's word); see peer.js. Nothing is asked of the browser before
- * somebody presses the button for it, and without a microphone, or without leave to use it, one listens. */
+ * Up to six connect to each other (call-mesh.js); a larger call is carried by a server (call-carried.js). Nothing is asked
+ * of the browser before somebody presses the button for it, and without a microphone, or without leave to use it, one
+ * listens. */
+import { Mesh, keyOf } from "./call-mesh.js";
 import { icon, make } from "./dom.js";
-import { Peer } from "./peer.js";
 import { answer } from "./status.js";
 
 const LEVEL_MS = 100;
-const REFUSALS = new Set(["call_full", "not_offered", "not_allowed"]);
+const AGAIN_MS = 500;
+const REFUSALS = new Set(["call_full", "not_offered"]); // of the call itself
 const WHY = {
   NotAllowedError: "The browser was not given leave to use it. You can listen all the same.",
   NotFoundError: "There is no such device here. You can listen all the same.",
@@ -18,26 +20,31 @@ export class Media {
   /** `bar` and `tiles` are the page's places for buttons and pictures; `me` is the person. `relayOnly` is for tests. */
   constructor({ room, bar, tiles, me, relayOnly = false }) {
     Object.assign(this, { room, bar, tiles, me, relayOnly });
-    this.peers = new Map(); // "slot:incarnation" -> {peer, member, streams}
+    this.theirs = new Map(); // "slot:incarnation" -> what arrives from them, [{stream, what}]
     this.sharing = { voice: null, camera: null, screens: [] };
-    this.servers = room.relays?.servers ?? [];
+    this.mesh = new Mesh({
+      room,
+      relayOnly,
+      streams: () => this.#streams(),
+      onstreams: (key, streams) => this.#show(key, streams),
+      onstate: () => this.#draw(),
+    });
+    this.carried = null;
     this.wanted = false;
     const on = (kind, hear) => room.addEventListener(kind, ({ detail }) => hear(detail));
     on("welcome", () => this.#enter());
     on("people", () => this.#meet());
-    on("signal", (detail) => this.#hear(detail));
-    on("ice", ({ servers }) => this.#relays(servers));
+    on("signal", (detail) => this.wanted && !this.carried && this.mesh.hear(detail));
+    on("ice", ({ servers }) => this.mesh.relays(servers));
+    on("carried", (where) => this.#carry(where));
     on("standing", () => this.#stand());
-    on("trouble", ({ code, text }) => this.wanted && REFUSALS.has(code) && this.#refused(code, text));
+    on("event", (event) => event.action === "room_mute" && this.#muted(event.facts));
+    on("trouble", ({ code, text }) => this.wanted && REFUSALS.has(code) && this.#refused(text));
     addEventListener("pagehide", () => this.leave());
     addEventListener("blur", () => this.pushToTalk && this.open && this.microphone(false)); // the key goes up elsewhere
     document.addEventListener("keydown", (event) => this.#talkKey(event, true));
     document.addEventListener("keyup", (event) => this.#talkKey(event, false));
     this.#draw();
-  }
-
-  get config() {
-    return { iceServers: this.servers, iceTransportPolicy: this.relayOnly ? "relay" : "all" };
   }
 
   offers(feature) {
@@ -67,7 +74,7 @@ export class Media {
     this.sharing = { voice: null, camera: null, screens: [] };
     this.#stopMeter();
     this.room.tell({ call: false, mic: false, camera: false, screens: 0 });
-    for (const key of [...this.peers.keys()]) this.#part(key);
+    this.#hangUp();
     this.#draw();
   }
 
@@ -85,6 +92,13 @@ export class Media {
     for (const track of this.sharing.voice?.getTracks() ?? []) track.enabled = this.open;
     this.room.tell({ mic: this.open });
     this.#draw();
+  }
+
+  /** A moderator asks for quiet: what is on goes off here, where it is made, and stays off until its owner says so. */
+  #muted({ person, camera }) {
+    if (person ? person !== this.me : this.may("room:moderate")) return;
+    if (this.sharing.voice) this.microphone(false);
+    if (camera && this.sharing.camera) this.camera(false);
   }
 
   async camera(on) {
@@ -144,8 +158,8 @@ export class Media {
     }
   }
 
-  #refused(code, text) {
-    if (code === "call_full" || code === "not_offered") this.leave();
+  #refused(text) {
+    this.leave();
     answer(`${text[0].toUpperCase()}${text.slice(1)}.`);
     this.#draw();
   }
@@ -164,8 +178,14 @@ export class Media {
       shown.forEach(stop);
       this.sharing.screens = [];
     }
+    // What is not sent is not announced either, nor said again after a break.
+    this.room.tell({ mic: this.#isOpen, camera: Boolean(this.sharing.camera), screens: this.sharing.screens.length });
     this.#shareAll();
     return this.#draw();
+  }
+
+  get #isOpen() {
+    return Boolean(this.sharing.voice?.getTracks().some((track) => track.enabled));
   }
 
   #tellScreens() {
@@ -177,55 +197,55 @@ export class Media {
   // The others
 
   #enter() {
-    for (const key of [...this.peers.keys()]) this.#part(key);
+    this.#hangUp();
     if (this.wanted) this.room.tell({ call: true });
     this.#draw();
   }
 
-  /** A signal may come before the word that its sender is in the call: the hub passes none on for who is not. */
   #meet() {
-    for (const [key, known] of [...this.peers]) {
-      const member = this.room.members.get(known.member.slot);
-      if (!member || keyOf(member) !== key || (known.seen && !member.call)) this.#part(key);
-      else known.seen ||= member.call;
-    }
-    if (this.wanted && this.mine?.call) {
-      for (const member of this.room.members.values()) if (member.call && member.slot !== this.room.slot) this.#peerOf(member);
-    }
+    const inCall = this.wanted && this.mine?.call && !this.carried;
+    const others = [...this.room.members.values()].filter((member) => member.call && member.slot !== this.room.slot);
+    // Who is carried is reached through the server; for the moment of the change somebody may be so before us.
+    this.mesh.meet(inCall ? others.filter((member) => !member.carried) : []);
     this.#draw();
-  }
-
-  #peerOf(member) {
-    const key = keyOf(member);
-    const known = this.peers.get(key);
-    if (known) return known.peer;
-    const { slot } = member;
-    const peer = new Peer({
-      polite: this.room.slot < slot,
-      config: this.config,
-      send: (signal) => this.room.signal(slot, signal),
-      onstreams: (streams) => this.#show(key, streams),
-      onstate: () => this.#draw(),
-    });
-    this.peers.set(key, { peer, member, streams: [], seen: false });
-    peer.share(this.#streams());
-    return peer;
-  }
-
-  #part(key) {
-    const gone = this.peers.get(key);
-    this.peers.delete(key);
-    gone?.peer.close();
     this.#drawTiles();
   }
 
-  #hear({ member, signal }) {
-    if (this.wanted) this.#peerOf(member).hear(signal);
+  /** The call has grown too large to go from page to page. */
+  async #carry(where) {
+    if (!this.wanted) return;
+    const { CarriedCall } = await import("./call-carried.js");
+    this.carried?.close();
+    this.mesh.close();
+    const call = new CarriedCall({
+      onstreams: (key, streams) => this.carried === call && this.#show(key, streams),
+      onlost: () => this.carried === call && this.#comeAgain(),
+    });
+    this.carried = call;
+    call.share(this.#streams());
+    try {
+      await call.enter(where);
+    } catch {
+      if (this.carried === call) this.#comeAgain();
+    }
   }
 
-  #relays(servers) {
-    this.servers = servers;
-    for (const { peer } of this.peers.values()) peer.configure(this.config);
+  /** The server has let go of us: out of the call and in again, which asks the hub for another token. */
+  #comeAgain() {
+    this.#hangUp();
+    if (!this.wanted) return;
+    answer("The call was interrupted. Coming back.");
+    const { mic, camera, screens } = this.mine ?? {};
+    this.room.tell({ call: false });
+    setTimeout(() => this.wanted && this.room.tell({ call: true, mic, camera, screens }), AGAIN_MS);
+  }
+
+  #hangUp() {
+    this.carried?.close();
+    this.carried = null;
+    this.mesh.close();
+    this.theirs.clear();
+    this.#drawTiles();
   }
 
   #streams() {
@@ -238,13 +258,13 @@ export class Media {
   }
 
   #shareAll() {
-    for (const { peer } of this.peers.values()) peer.share(this.#streams());
+    this.mesh.share();
+    this.carried?.share(this.#streams());
   }
 
   #show(key, streams) {
-    const known = this.peers.get(key);
-    if (!known) return;
-    known.streams = streams;
+    if (streams === null) this.theirs.delete(key);
+    else this.theirs.set(key, streams);
     this.#drawTiles();
   }
 
@@ -266,7 +286,7 @@ export class Media {
         buttons.push(toggle("Camera", "eye", Boolean(this.sharing.camera), () => this.camera(!this.sharing.camera)));
       }
       if (this.offers("screen_sharing") && this.may("room:present")) {
-        buttons.push(button("Show a screen", "up", () => this.screen()));
+        if (this.sharing.screens.length < this.room.welcome.screens) buttons.push(button("Show a screen", "up", () => this.screen()));
         for (const [number, stream] of this.sharing.screens.entries()) {
           buttons.push(button(`Stop screen ${number + 1}`, "stop", () => this.unshare(stream)));
         }
@@ -320,16 +340,20 @@ export class Media {
     for (const [number, stream] of [...(this.sharing.camera ? [this.sharing.camera] : [])].entries()) {
       wanted.set(`mine:${number}:${stream.id}`, { stream, words: "You", mine: true, what: "camera" });
     }
-    for (const [key, { member, streams }] of this.peers) {
-      for (const { stream, what } of streams) {
+    const members = new Map([...this.room.members.values()].map((member) => [keyOf(member), member]));
+    for (const [key, streams] of this.theirs) {
+      // The hub says who may be heard and seen; a stream alone is only somebody's word.
+      const member = members.get(key);
+      const told = { voice: member?.mic, camera: member?.camera, screen: member?.screens > 0 };
+      for (const { stream, what } of streams.filter((one) => told[one.what])) {
         const words = what === "screen" ? `${member.name}, a screen` : member.name;
-        wanted.set(`${key}:${stream.id}`, { stream, words, what });
+        wanted.set(`${key}:${idOf(stream)}`, { stream, words, what });
       }
     }
     for (const tile of [...this.tiles.children]) if (!wanted.has(tile.dataset.key)) tile.remove();
     for (const [key, { stream, words, mine, what }] of wanted) {
       const known = [...this.tiles.children].find((tile) => tile.dataset.key === key);
-      if (known?.dataset.what === what) continue;
+      if (known?.dataset.what === what && sameTracks(known.firstChild.srcObject, stream)) continue;
       known?.remove();
       this.tiles.append(this.#tile(key, stream, words, mine, what));
     }
@@ -370,7 +394,10 @@ export class Media {
   }
 }
 
-const keyOf = (member) => `${member.slot}:${member.incarnation}`;
+// A carried stream is put together anew with every track; its first track stays.
+const idOf = (stream) => stream.getVideoTracks()[0]?.id ?? stream.getTracks()[0]?.id ?? stream.id;
+
+const sameTracks = (one, other) => one === other || (one.getTracks().length === other.getTracks().length && one.getTracks().every((track) => other.getTracks().includes(track)));
 
 const stop = (stream) => stream.getTracks().forEach((track) => track.stop());
 

@@ -5,13 +5,14 @@
  *   room.open(); room.look(["figures/levels.svg"]); room.point("figures/levels.svg", x, y); await room.say("hello");
  *
  * Events (their `detail`): state {state, code, retry_ms} · welcome · people (Map of slot to member) ·
- * cursors [{slot, member, view, x, y, gone}] · message · event · log {job, offset, size, done, data} ·
+ * cursors [{slot, member, view, x, y, flags, gone}] · message · event · log {job, offset, size, done, data} ·
  * signal {peer, member, polite, signal} · draft (a YSYNC, YUPD, YAWARE or YACK frame) · gap {lane, reason} ·
- * heat {view, columns, rows, counts} · lag {state, skipped, send_ms, behind} · ice {servers, ttl} · standing (the welcome, with one's rights as they are now) · trouble {code, text, …}. */
+ * heat {view, columns, rows, counts} · caption {slot, member, text, final} · lag {state, skipped, send_ms, behind} · ice {servers, ttl} · carried {url, token} · apart (true, false) · standing (the welcome, with one's rights as they are now) · trouble {code, text, …}. */
 
 import { GONE, CLOSE, VERSION, decode, encode, mayReconnect } from "./protocol.js";
 
 const CONNECT_MS = 5_000;
+const CAPTION_MS = 260;
 const PING_MS = 4_000;
 const SILENCE_MS = 10_000;
 const STABLE_MS = 30_000;
@@ -27,7 +28,7 @@ export function pairGeneration(slot, incarnation, peer, peerIncarnation) {
   return ((low & 0xffff) * 65_536 + (high & 0xffff)) >>> 0;
 }
 
-async function askForTicket(session, base) {
+export async function askForTicket(session, base) {
   const answer = await fetch(new URL("/api/tickets", base), {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ session }),
   });
@@ -42,6 +43,7 @@ export class Room extends EventTarget {
     Object.assign(this, { session, base, build, slot: null, welcome: null, state: "closed" });
     this.members = new Map();
     this.views = new Map();
+    this.apart = false; // whether somebody may be here and not be seen
     this.seen = { epoch: "", sequence: null, event: null, token: "", ...seen };
     this.#ticket = ticket;
   }
@@ -56,9 +58,12 @@ export class Room extends EventTarget {
   #presence = {};
   #logs = new Map();
   #unsaid = new Map();
-  #undone = new Map();
+  #captions = [];
+  #captioning = undefined;
   #cursor = null;
   #cursorAt = -Infinity;
+  #cursorDue = false;
+  #early = new Map();
   #cursorCount = 0;
   #pace = 33;
 
@@ -93,7 +98,7 @@ export class Room extends EventTarget {
     this.#send({ kind: "VIEW", names: this.#looksAt });
   }
 
-  /** Point at a share (0 to 65535) of a thing that is looked at, or of the room itself (""). */
+  /** Point at a place (shares of 65535, or with the flag TEXT a place in a text) of a thing that is looked at, or of the room itself (""). */
   point(name, x, y, flags = 0) {
     this.#cursor = { name, x, y, flags };
     if (this.#timers.has("cursor")) return;
@@ -106,24 +111,40 @@ export class Room extends EventTarget {
   /** Take one's cursor off everybody's screen. */
   unpoint() {
     this.#stop("cursor");
-    if (this.#cursor) {
+    if (this.#cursor && !(this.#cursor.flags & GONE)) {
       this.#cursor = { ...this.#cursor, flags: GONE };
       this.#sendCursor();
     }
   }
 
-  /** Say something; resolves with the message's number when it is kept, over every break of the connection. */
-  say(text, client_id = crypto.randomUUID()) {
+  /** Say something; resolves with the message's number when it is kept, over every break of the connection.
+   *
+   * `where` may name the message it answers (`thread`), the thing it is about, or the one person it is for (`to`). */
+  say(text, { client_id = crypto.randomUUID(), ...where } = {}) {
+    const frame = { kind: "MSG", client_id, text, ...where };
     return new Promise((resolve, reject) => {
-      this.#unsaid.set(client_id, { text, resolve, reject });
-      this.#send({ kind: "MSG", client_id, text });
+      this.#unsaid.set(client_id, { frame, resolve, reject });
+      this.#send(frame);
     });
   }
 
-  /** Tell the others about oneself: {state: "active" | "idle" | "away", call, mic, camera, screens, follow}. */
+  /** Tell the others about oneself: {state: "active" | "idle" | "away", call, mic, camera, screens}. */
   tell(presence) {
     Object.assign(this.#presence, presence);
     this.#send({ kind: "PSET", ...presence });
+  }
+
+  /** Put into words what is said; a text that is not final is replaced by the next. Nobody keeps it. */
+  caption(text, final = false) {
+    // The newest text that is not final waits its turn; each final one has its own. Faster than this is too often.
+    this.#captions = [...this.#captions.filter((one) => one.final), { kind: "CAPTION", text, final }];
+    this.#captioning ??= setTimeout(() => this.#sayCaption(), 0);
+  }
+
+  #sayCaption() {
+    const next = this.#captions.shift();
+    this.#captioning = next && setTimeout(() => this.#sayCaption(), CAPTION_MS);
+    if (next) this.#send(next);
   }
 
   /** Receive a job's log from an offset on, over every break, until it is complete. */
@@ -143,14 +164,6 @@ export class Room extends EventTarget {
     if (!me || !other) return;
     const generation = pairGeneration(this.slot, me.incarnation, peer, other.incarnation);
     this.#send({ kind: "RTC", peer, generation, signal });
-  }
-
-  /** Do one of the room's actions; resolves with its result when it is done, over every break of the connection. */
-  act(action, client_id = crypto.randomUUID()) {
-    return new Promise((resolve, reject) => {
-      this.#undone.set(client_id, { action, resolve, reject });
-      this.#send({ kind: "ACT", client_id, action });
-    });
   }
 
   /** Say something about a draft: a YSYNC, YUPD, YAWARE or YSTOP frame. False while the room is not open. */
@@ -200,7 +213,8 @@ export class Room extends EventTarget {
       this.#wanted = false;
       return this.#ended(code, reason);
     }
-    const retry_ms = this.goAwayMs ?? patience(this.#attempt++);
+    // Before a door that is shut one asks again every few seconds, for it opens for people and not for machines.
+    const retry_ms = code === CLOSE.DOOR ? 2_000 + Math.random() * 3_000 : this.goAwayMs ?? patience(this.#attempt++);
     this.goAwayMs = null;
     this.#become("waiting", { code, reason, retry_ms });
     this.#after("retry", retry_ms, () => this.#connect());
@@ -215,10 +229,8 @@ export class Room extends EventTarget {
 
   #ended(code, reason) {
     this.#become("closed", { code, reason });
-    for (const waiting of [this.#unsaid, this.#undone]) {
-      for (const { reject } of waiting.values()) reject(new Error(reason || "the room is closed"));
-      waiting.clear();
-    }
+    for (const { reject } of this.#unsaid.values()) reject(new Error(reason || "the room is closed"));
+    this.#unsaid.clear();
     this.members.clear();
     this.#emit("people", this.members);
   }
@@ -246,6 +258,7 @@ export class Room extends EventTarget {
     Object.assign(this, { welcome: frame, slot: frame.slot });
     Object.assign(this.seen, { epoch: frame.epoch, token: frame.token });
     this.seen.sequence ??= frame.sequence;
+    this.onAPART({ apart: false }); // a node that is, says so after its welcome
     this.seen.event ??= frame.event;
     this.#pace = frame.send_ms;
     this.#stop("connect");
@@ -253,38 +266,51 @@ export class Room extends EventTarget {
     this.#after("ping", PING_MS, () => this.#keepAlive());
     this.members.clear();
     this.views.clear();
+    this.#early.clear();
     this.#become("open");
     this.#emit("welcome", frame);
     if (this.#looksAt.length) this.#write({ kind: "VIEW", names: this.#looksAt });
     if (Object.keys(this.#presence).length) this.#write({ kind: "PSET", ...this.#presence });
+    this.#cursorDue = this.#cursor !== null && !(this.#cursor.flags & GONE);
     for (const [job, offset] of this.#logs) this.#write({ kind: "FOLLOW_LOG", job, offset, on: true });
-    for (const [client_id, { text }] of this.#unsaid) this.#write({ kind: "MSG", client_id, text });
-    for (const [client_id, { action }] of this.#undone) this.#write({ kind: "ACT", client_id, action });
+    for (const { frame } of this.#unsaid.values()) this.#write(frame);
   }
 
   onPSNAP({ members, more }) {
     for (const member of members) this.members.set(member.slot, member);
-    if (!more) this.#emit("people", this.members);
+    if (more) return;
+    this.#emit("people", this.members);
+    this.#tellEarly();
   }
 
   onPDELTA({ set, gone }) {
     for (const member of set) this.members.set(member.slot, member);
-    const left = gone.map((slot) => ({ slot, member: this.members.get(slot), view: "", x: 0, y: 0, gone: true }));
+    const left = gone.map((slot) => ({ slot, member: this.members.get(slot), view: "", x: 0, y: 0, flags: GONE, gone: true }));
     for (const slot of gone) this.members.delete(slot);
     this.#emit("people", this.members);
     if (left.length) this.#emit("cursors", left);
+    this.#tellEarly();
+  }
+
+  /** A cursor may be told before its member is: presence waits a fifth of a second. One that stands is not told again. */
+  #tellEarly() {
+    const early = [...this.#early.values()].filter(([slot]) => this.members.has(slot));
+    for (const [slot] of early) this.#early.delete(slot);
+    if (early.length) this.onTICK({ cursors: early });
   }
 
   onVIEWS({ names }) {
     this.views = new Map(names);
+    if (this.#cursorDue) this.#sendCursor();
   }
 
   onTICK({ cursors }) {
     const told = [];
     for (const [slot, number, x, y, flags] of cursors) {
       const member = this.members.get(slot);
+      if (!member) this.#early.set(slot, [slot, number, x, y, flags]);
       if (slot === this.slot || !member) continue;
-      told.push({ slot, member, view: number ? this.views.get(number) ?? "" : "", x, y, gone: (flags & GONE) !== 0 });
+      told.push({ slot, member, view: number ? this.views.get(number) ?? "" : "", x, y, flags, gone: (flags & GONE) !== 0 });
     }
     if (told.length) this.#emit("cursors", told);
   }
@@ -294,8 +320,8 @@ export class Room extends EventTarget {
   }
 
   onMSG(message) {
-    if (message.sequence <= this.seen.sequence) return;
-    this.seen.sequence = message.sequence;
+    if (message.change <= this.seen.sequence) return;
+    this.seen.sequence = message.change;
     this.#emit("message", message);
   }
 
@@ -317,18 +343,16 @@ export class Room extends EventTarget {
     this.#emit("event", frame);
   }
 
-  onACK({ client_id, sequence, result }) {
+  onACK({ client_id, sequence }) {
     this.#unsaid.get(client_id)?.resolve(sequence);
     this.#unsaid.delete(client_id);
-    this.#undone.get(client_id)?.resolve(result);
-    this.#undone.delete(client_id);
   }
 
   onERR(trouble) {
-    const waiting = [this.#unsaid, this.#undone].find((some) => some.has(trouble.client_id));
-    if (waiting) {
-      waiting.get(trouble.client_id).reject(Object.assign(new Error(trouble.text), { code: trouble.code }));
-      waiting.delete(trouble.client_id);
+    const unsaid = this.#unsaid.get(trouble.client_id);
+    if (unsaid) {
+      this.#unsaid.delete(trouble.client_id);
+      unsaid.reject(new Error(trouble.text));
     } else if (trouble.job) {
       this.#logs.delete(trouble.job);
     }
@@ -352,6 +376,10 @@ export class Room extends EventTarget {
     this.#emit("heat", { view: view ? this.views.get(view) ?? "" : "", columns, rows, counts: data });
   }
 
+  onCAPTION(frame) {
+    this.#emit("caption", { ...frame, member: this.members.get(frame.slot) });
+  }
+
   onLAG(frame) {
     this.#emit("lag", frame);
   }
@@ -361,10 +389,18 @@ export class Room extends EventTarget {
     this.#emit("ice", frame);
   }
 
+  onSFU(frame) {
+    this.#emit("carried", frame);
+  }
+
   /** What the hub says of one's own standing, when it has changed under way. */
-  onSTATE({ role, permissions, features }) {
-    if (permissions) Object.assign(this.welcome, { role, permissions, features });
+  onSTANDING({ role, permissions, features }) {
+    Object.assign(this.welcome, { role, permissions, features });
     this.#emit("standing", this.welcome);
+  }
+
+  onAPART({ apart }) {
+    if (apart !== this.apart) this.#emit("apart", (this.apart = apart));
   }
 
   onYSYNC(frame) {
@@ -400,7 +436,10 @@ export class Room extends EventTarget {
   #sendCursor() {
     const { name, x, y, flags } = this.#cursor;
     const number = name === "" ? 0 : [...this.views].find(([, known]) => known === name)?.[0];
-    if (number === undefined || this.state !== "open" || this.#socket.bufferedAmount > MOST_BUFFERED_BYTES) return;
+    // The newest place is never dropped: it goes once the room has a number for the thing, or the line is free again.
+    this.#cursorDue = number === undefined || this.state !== "open";
+    if (this.#cursorDue) return;
+    if (this.#socket.bufferedAmount > MOST_BUFFERED_BYTES) return this.#after("cursor", this.#pace, () => this.#sendCursor());
     this.#cursorAt = performance.now();
     this.#cursorCount = (this.#cursorCount + 1) % 256;
     this.#write({ kind: "CUR", view: number, x, y, flags, sequence: this.#cursorCount });

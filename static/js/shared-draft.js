@@ -64,6 +64,7 @@ customElements.define("shared-draft", class extends HTMLElement {
     const { provider } = this;
     this.view?.destroy();
     this.writable = new Compartment();
+    this.named = new Compartment();
     provider.awareness.setLocalStateField("user", { id: this.me, name: this.name });
     // In a root of its own, CodeMirror's rules are adopted sheets; as <style> the page's policy would refuse them.
     const root = this.place.shadowRoot ?? this.place.attachShadow({ mode: "open" });
@@ -78,7 +79,8 @@ customElements.define("shared-draft", class extends HTMLElement {
           drawSelection(),
           markdown(),
           EditorView.lineWrapping,
-          EditorView.contentAttributes.of({ "aria-label": this.dataset.name, spellcheck: "true" }),
+          EditorView.contentAttributes.of({ spellcheck: "true" }),
+          this.named.of(EditorView.contentAttributes.of({ "aria-label": this.dataset.name })),
           theme(EditorView),
           ink(this.lib),
           this.writable.of(this.#readOnly()),
@@ -115,6 +117,14 @@ customElements.define("shared-draft", class extends HTMLElement {
     else if (provider.state === "connecting") this.say(unsaved ? "Not connected. What you type is kept here until it is." : "Connecting…");
     else this.say(unsaved ? "Saving…" : this.mayWrite ? "Saved" : "You may read this draft, not write in it.");
     if (provider.recovered !== null) this.showRecovered();
+  }
+
+  /** It has another name now. */
+  retitle(name) {
+    if (this.dataset.name === name) return;
+    this.dataset.name = name;
+    this.plain.setAttribute("aria-label", name);
+    this.view?.dispatch({ effects: this.named.reconfigure(this.lib.EditorView.contentAttributes.of({ "aria-label": name })) });
   }
 
   say(words) {

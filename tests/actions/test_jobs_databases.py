@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from hub import app
+from hub.core import steps
 from hub.core.bus import MemoryBus
 from hub.core.clock import SystemClock
 from hub.core.context import Actor
@@ -74,3 +75,15 @@ def test_workers_that_race_keep_the_limits_and_run_every_job_once(
 def keep_running(house: House, stop: threading.Event) -> None:
     while not stop.wait(0.01):
         run_steps(house)
+
+
+@pytest.mark.parametrize("many", [1, 5])
+def test_however_many_jobs_come_one_look_at_the_queue_is_asked_for(house: House, ana: Actor, many: int) -> None:
+    for _ in range(many):
+        act = {"action": "job_submit", "script": "#!/bin/sh\ntrue\n", "job_type": "local"}
+        perform(house, {"tool": "distributed_collaboration", "params": act}, ana)
+    with house.db.read() as conn:
+        query = sa.select(sa.func.count()).where(steps.steps.c.kind == "place_jobs", steps.steps.c.done_at.is_(None))
+        assert conn.execute(query).scalar_one() == 1
+    run_steps(house)
+    assert len([state for state in states(house) if state != "QUEUED"]) == min(many, 2)

@@ -13,7 +13,7 @@ from hub.artifacts.tables import pins
 from hub.core import steps
 from hub.core.clock import FrozenClock
 from hub.core.context import Actor, Scope
-from hub.core.errors import InvalidInput, NotAllowed, NotFound, Unavailable
+from hub.core.errors import Conflict, InvalidInput, NotAllowed, NotFound, Unavailable
 from hub.core.house import House
 from hub.core.steps import steps as steps_table
 from hub.jobs.tables import jobs
@@ -39,7 +39,8 @@ NOTE = {"tool": "distributed_collaboration", "action": "lab_notebook", "entry": 
 
 
 def ask(perform: Perform, actor: Actor, dag: Any, **params: Any) -> Any:
-    return perform(actor, "run", tool="experiment_orchestrator", dag=dag, **params)
+    wanted = {**params, **({} if dag is None else {"dag": dag})}
+    return perform(actor, "run", tool="experiment_orchestrator", **wanted)
 
 
 def carry_on(house: House, clock: FrozenClock) -> None:
@@ -73,11 +74,16 @@ def count(house: House, table: sa.Table) -> int:
         return int(conn.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
 
 
-def test_the_seed_experiment_names_everything_missing_and_starts_nothing(
-    house: House, ana: Actor, perform: Perform
+def test_an_experiment_names_every_missing_tool_and_how_one_is_installed_and_starts_nothing(
+    house: House, ana: Actor, perform: Perform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("data", "ml_ai_augmentation"):
+        monkeypatch.delitem(tools.TOOLS, name)
     with pytest.raises(Unavailable) as refused:
         ask(perform, ana, SEED)
+    assert refused.value.hint is not None
+    assert "tools that are there: distributed_collaboration;" in refused.value.hint
+    assert "entry point `collegium.tools`" in refused.value.hint
     assert refused.value.code == "tools_missing"
     assert refused.value.errors == (
         "dag[1]: data (import_hdf5)",
@@ -94,7 +100,7 @@ def test_a_missing_backend_is_named_with_the_missing_tools(house: House, ana: Ac
             ana,
             [
                 {**JOB, "job_type": "slurm"},
-                SEED[1],
+                {"tool": "optics", "action": "trace"},
                 {"tool": "distributed_collaboration", "action": "job_submit", **workflow},
             ],
         )
@@ -316,3 +322,182 @@ def test_another_tool_plugs_in(
     assert states(shown) == ["SUCCEEDED", "SUCCEEDED", "SUCCEEDED"]
     assert [each.path for each in shown.nodes[1].results] == ["squares.txt"]
     assert squares.keys == [f"{asked['experiment']}:0"]
+
+
+class Unsteady(Squares):
+    """A tool that fails a few times before it makes its file."""
+
+    def __init__(self, failures: int, *, is_final: bool = False) -> None:
+        super().__init__()
+        self.failures, self.is_final = failures, is_final
+
+    def look(self, node: Node, progress: Progress, house: House) -> Progress:
+        if len(self.keys) <= self.failures:
+            return Progress(state="FAILED", words="out of tune", is_final=self.is_final)
+        return super().look(node, progress, house)
+
+
+def plugged(monkeypatch: pytest.MonkeyPatch, tool: Squares) -> Squares:
+    monkeypatch.setitem(tools.TOOLS, "squares", tool)
+    return tool
+
+
+def until_over(house: House, clock: FrozenClock, actor: Actor, experiment: str) -> views.ExperimentView:
+    for _ in range(40):
+        carry_on(house, clock)
+        clock.advance(60)
+        if (shown := show(house, actor, experiment)).state != "RUNNING":
+            return shown
+    raise AssertionError("it did not end")
+
+
+MAKE = {"tool": "squares", "action": "make", "to": 4}
+
+
+def test_a_node_is_tried_again_as_often_as_it_says_each_time_under_a_key_of_its_own(
+    house: House, ana: Actor, perform: Perform, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = plugged(monkeypatch, Unsteady(2))
+    asked = ask(perform, ana, [{**MAKE, "retries": 2}, RESULTS])
+    carry_on(house, clock)
+    carry_on(house, clock)
+    shown = show(house, ana, asked["experiment"])
+    assert (shown.nodes[0].state, shown.nodes[0].tries) == ("WAITING", 1)
+    assert shown.nodes[0].words == "try 1 of 3 failed: out of tune"
+    shown = until_over(house, clock, ana, asked["experiment"])
+    assert states(shown) == ["SUCCEEDED", "SUCCEEDED", "SUCCEEDED"]
+    assert shown.nodes[0].tries == 2
+    assert tool.keys == [f"{asked['experiment']}:0{more}" for more in ("", ":1", ":2")]
+
+
+def test_tries_end_and_what_would_fail_again_is_tried_once(
+    house: House, ana: Actor, perform: Perform, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = plugged(monkeypatch, Unsteady(9))
+    shown = until_over(house, clock, ana, ask(perform, ana, [{**MAKE, "retries": 1}, RESULTS])["experiment"])
+    assert (states(shown), len(tool.keys)) == (["FAILED", "FAILED", "SKIPPED"], 2)
+    tool = plugged(monkeypatch, Unsteady(9, is_final=True))
+    shown = until_over(house, clock, ana, ask(perform, ana, [{**MAKE, "retries": 5}])["experiment"])
+    assert (states(shown), len(tool.keys)) == (["FAILED", "FAILED"], 1)
+
+
+def test_a_job_that_was_cancelled_or_that_nobody_can_account_for_is_not_run_again(
+    house: House, ana: Actor, perform: Perform, clock: FrozenClock
+) -> None:
+    for state in ("CANCELLED", "UNKNOWN_OUTCOME"):
+        before = count(house, jobs)
+        asked = ask(perform, ana, [{**JOB, "retries": 3}])
+        carry_on(house, clock)
+        end_jobs(house, state)
+        assert states(until_over(house, clock, ana, asked["experiment"])) == ["FAILED", "FAILED"]
+        assert count(house, jobs) == before + 1
+    before = count(house, jobs)
+    ask(perform, ana, [{**JOB, "retries": 1}])
+    carry_on(house, clock)
+    for _ in range(2):
+        end_jobs(house, "FAILED")
+        for _ in range(4):
+            carry_on(house, clock)
+    assert count(house, jobs) == before + 2
+
+
+@pytest.mark.parametrize("retries", [-1, 11, "3", 1.5, True, None])
+def test_retries_that_are_no_small_number_are_refused(ana: Actor, perform: Perform, retries: Any) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        ask(perform, ana, [{**JOB, "retries": retries}])
+    assert refused.value.path == "$.params.dag[0].retries"
+
+
+def test_a_resumed_experiment_begins_with_the_first_node_that_changed(
+    house: House, ana: Actor, perform: Perform, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = plugged(monkeypatch, Squares())
+    put_file(house, ana, "raw.csv", b"1,2")
+    version = {"tool": "distributed_collaboration", "action": "artifact_versioning", "artifact_path": "raw.csv"}
+    first = ask(perform, ana, [MAKE, version, {**MAKE, "to": 5}, RESULTS])
+    was = until_over(house, clock, ana, first["experiment"])
+    assert was.state == "SUCCEEDED"
+    assert len(tool.keys) == 2
+
+    with pytest.raises(Conflict) as nothing:
+        ask(perform, ana, None, resume=first["experiment"])
+    assert nothing.value.code == "nothing_changed"
+
+    changed = ask(perform, ana, [MAKE, version, {**MAKE, "to": 6}, RESULTS], resume=first["experiment"])
+    assert [node["state"] for node in changed["nodes"]] == ["SUCCEEDED", "SUCCEEDED", "WAITING", "WAITING"]
+    assert changed["resumes"] == first["experiment"]
+    assert changed["nodes"][0]["results"] == msgspec.to_builtins(was.nodes[0].results)
+    assert until_over(house, clock, ana, changed["experiment"]).state == "SUCCEEDED"
+    assert tool.keys[2:] == [f"{changed['experiment']}:2"]
+
+    put_file(house, ana, "raw.csv", b"3,4")
+    other_input = ask(perform, ana, None, resume=changed["experiment"])
+    assert [node["state"] for node in other_input["nodes"]] == ["SUCCEEDED", "WAITING", "WAITING", "WAITING"]
+    assert until_over(house, clock, ana, other_input["experiment"]).state == "SUCCEEDED"
+    again = ask(perform, ana, [{**MAKE, "to": 1}], resume=other_input["experiment"])
+    assert [node["state"] for node in again["nodes"]] == ["WAITING"]
+
+
+def test_what_failed_runs_again_when_resumed_and_what_runs_is_not_resumed(
+    house: House, ana: Actor, ben: Actor, perform: Perform, clock: FrozenClock
+) -> None:
+    put_file(house, ana, "run.sh", b"#!/bin/sh\ntrue\n")
+    dag = [{**JOB, "script": "run.sh"}, {**JOB, "script": "#!/bin/sh\nfalse"}, NOTE]
+    first = ask(perform, ana, dag)
+    with pytest.raises(Conflict, match="has not ended"):
+        ask(perform, ana, None, resume=first["experiment"])
+    carry_on(house, clock)
+    end_jobs(house, "SUCCEEDED")
+    carry_on(house, clock)
+    with house.db.write_engine.begin() as conn:
+        conn.execute(sa.update(jobs).where(jobs.c.state == "QUEUED").values(state="FAILED"))
+    assert until_over(house, clock, ana, first["experiment"]).state == "FAILED"
+    second = ask(perform, ana, None, resume=first["experiment"])
+    assert [node["state"] for node in second["nodes"]] == ["SUCCEEDED", "WAITING", "WAITING"]
+    with pytest.raises(NotFound):
+        ask(perform, ben, None, resume=first["experiment"])
+    perform(ana, "experiment_cancel", experiment=second["experiment"])
+    put_file(house, ana, "run.sh", b"#!/bin/sh\ntrue # better\n")
+    third = ask(perform, ana, None, resume=second["experiment"])
+    assert [node["state"] for node in third["nodes"]] == ["WAITING", "WAITING", "WAITING"]
+    with pytest.raises(InvalidInput) as neither:
+        ask(perform, ana, None)
+    assert neither.value.path == "$.params.dag"
+
+
+def test_a_cancelled_experiment_cancels_its_job_and_starts_nothing_more(
+    house: House, ana: Actor, ben: Actor, perform: Perform, clock: FrozenClock
+) -> None:
+    asked = ask(perform, ana, [JOB, NOTE])
+    carry_on(house, clock)
+    with pytest.raises(NotFound):
+        perform(ben, "experiment_cancel", experiment=asked["experiment"])
+    done = perform(ana, "experiment_cancel", experiment=asked["experiment"])
+    assert [done["state"], *(node["state"] for node in done["nodes"])] == ["CANCELLED", "CANCELLED", "SKIPPED"]
+    with house.db.read() as conn:
+        assert conn.execute(sa.select(jobs.c.state)).scalar_one() == "CANCELLED"
+    with pytest.raises(Conflict):
+        perform(ana, "experiment_cancel", experiment=asked["experiment"])
+    carry_on(house, clock)
+    carry_on(house, clock)
+    assert count(house, entries) == 0
+    assert states(show(house, ana, asked["experiment"])) == ["CANCELLED", "CANCELLED", "SKIPPED"]
+
+
+def test_a_job_that_was_begun_while_its_experiment_was_cancelled_is_cancelled_too(
+    house: House, ana: Actor, perform: Perform, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub_tool = tools.TOOLS["distributed_collaboration"]
+    asked = ask(perform, ana, [JOB, NOTE])
+
+    class Overtaken(type(hub_tool)):  # type: ignore[misc]
+        def begin(self, node: Node, run: Run, house: House) -> Progress:
+            begun = hub_tool.begin(node, run, house)
+            perform(ana, "experiment_cancel", experiment=asked["experiment"])
+            return begun
+
+    monkeypatch.setitem(tools.TOOLS, "distributed_collaboration", Overtaken())
+    carry_on(house, clock)
+    with house.db.read() as conn:
+        assert conn.execute(sa.select(jobs.c.state)).scalar_one() == "CANCELLED"
+    assert states(show(house, ana, asked["experiment"])) == ["CANCELLED", "SKIPPED", "SKIPPED"]

@@ -14,6 +14,7 @@ from hub.core.context import Actor
 from hub.core.errors import HubError, InvalidInput, NotAllowed, Unavailable
 from hub.core.house import House
 from hub.ledger.tables import ledger
+from hub.orchestrator.tools import TOOLS
 from hub.perform import perform as perform_action
 from tests.actions.notebook_fixtures import put_file, seed_files, step_up_code
 from tests.conftest import Perform
@@ -118,7 +119,17 @@ def test_a_backup_policy_is_set(house: House, ana: Actor) -> None:
     assert "daily" in json.dumps(policy) and "30" in json.dumps(policy)
 
 
-def test_an_experiment_names_every_tool_that_is_missing(house: House, ana: Actor) -> None:
+def test_an_experiment_is_begun_with_the_bundled_tools(house: House, ana: Actor) -> None:
+    """`test_experiment_whole.py` runs it to its end."""
+    begun = send(house, ana, "research_workflow")
+    assert [node["state"] for node in begun["nodes"]] == ["WAITING"] * 4
+
+
+def test_an_experiment_names_every_tool_that_is_missing(
+    house: House, ana: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tool in ("data", "ml_ai_augmentation"):
+        monkeypatch.delitem(TOOLS, tool)
     error = refused(house, ana, "research_workflow", Unavailable)
     told = " ".join((error.message, *error.errors))
     assert "import_hdf5" in told and "symbolic_regression_train" in told

@@ -32,8 +32,31 @@ def test_what_is_named_is_changed_and_nothing_else(house: House, ana: Actor, lab
     assert (after.title, after.chat_detail) == ("The lab", "ids")
 
 
+def test_a_feature_that_is_switched_leaves_the_others_as_they_are(
+    house: House, ana: Actor, lab: str, perform: Perform
+) -> None:
+    off = perform(ana, "session_change", session_id=lab, features={"private_messages": False, "voice_chat": True})
+    assert off["features"] == {
+        "live_cursor": True, "voice_chat": True, "screen_sharing": False, "private_messages": False
+    }  # fmt: skip
+    again = perform(ana, "session_change", session_id=lab, features={"voice_chat": False})
+    assert (again["features"]["private_messages"], again["features"]["voice_chat"]) == (False, False)
+    with house.scope(ana) as scope:
+        assert views.session(scope, lab).not_served_yet == []
+    with pytest.raises(InvalidInput) as caught:
+        perform(ana, "session_change", session_id=lab, features={"holograms": True})
+    assert caught.value.path == "$.params.features"
+
+
 def test_a_change_of_nothing_or_to_nonsense_is_refused(ana: Actor, lab: str, perform: Perform) -> None:
-    for params in ({}, {"title": " "}, {"chat_detail": "all"}, {"visibility": "private"}, {"title": "a\nb"}):
+    for params in (
+        {},
+        {"title": " "},
+        {"chat_detail": "all"},
+        {"visibility": "private"},
+        {"title": "a\nb"},
+        {"features": {}},
+    ):
         with pytest.raises(InvalidInput):
             perform(ana, "session_change", session_id=lab, **params)
 

@@ -50,13 +50,15 @@ class Lab:
         )
         self.follow()
 
-    def act(self, action: str, *, channel: str | None = "", **params: Any) -> Any:
+    def act(
+        self, action: str, *, channel: str | None = "", tool: str = "distributed_collaboration", **params: Any
+    ) -> Any:
         """Ana does something, heard in the channel unless it is None."""
         came_by = None if channel is None else f"slack:{TEAM}:{channel or self.channel}"
         actor = Actor(
             id=self.ana.id, name="Ana", handle="ana", came_by=came_by, by_service=None if came_by is None else "tok_bot"
         )
-        envelope = {"tool": "distributed_collaboration", "params": {"action": action, **params}}
+        envelope = {"tool": tool, "params": {"action": action, **params}}
         return perform(self.house, envelope, actor).result
 
     def submit(self, **params: Any) -> str:

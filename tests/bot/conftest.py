@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
+from starlette.testclient import TestClient
 
 from bot import terminal_live
 from bot.commands import tree
 from bot.terminal import receive
+from hub.core.context import Actor
+from hub.core.house import House
+from hub.web.application import create
+from tests.conftest import Perform
 
 HUB = "https://hub.test"
 
@@ -97,3 +102,52 @@ def shell(here: Path, tmp_path: Path) -> Shell:
         return Ran(code, out.text, err.text)
 
     return run
+
+
+class InProcess(httpx.BaseTransport):
+    """The web application behind the client's own HTTP library."""
+
+    def __init__(self, application: TestClient) -> None:
+        self._application = application
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = self._application.request(
+            request.method, str(request.url), headers=dict(request.headers), content=request.read(),
+            follow_redirects=False,
+        )  # fmt: skip
+        headers = [(name, value) for name, value in answer.headers.multi_items() if name != "content-encoding"]
+        return httpx.Response(answer.status_code, headers=headers, content=answer.content)
+
+
+Collegium = Callable[..., Ran]
+
+
+@pytest.fixture
+def application(house: House) -> Iterator[TestClient]:
+    with TestClient(create(house), base_url="http://hub.test", raise_server_exceptions=False) as running:
+        yield running
+
+
+@pytest.fixture
+def collegium(application: TestClient, shell: Shell, perform: Perform, ana: Actor) -> Collegium:
+    """`collegium("job", "list")` as Ana; `by=ben` as somebody else."""
+    tokens: dict[str, str] = {}
+
+    def run(*words: str, by: Actor = ana, code: int = 0) -> Ran:
+        if by.id not in tokens:
+            tokens[by.id] = perform(by, "token_create", name="shell")["secret"]
+        ran = shell(*words, transport=InProcess(application), token=tokens[by.id])
+        assert ran.code == code, ran.err or ran.out
+        return ran
+
+    return run
+
+
+@pytest.fixture
+def lab(ana: Actor, ben: Actor, perform: Perform) -> str:
+    """A session of Ana's in which Ben may write."""
+    session: str = perform(ana, "session_create", name="lab")["session"]
+    asked = [{"email": "b@x.org", "role": "read_write"}]
+    shared = perform(ana, "session_share", session_id=session, participants=asked)
+    perform(ben, "invitation_accept", secret=shared["invitations"][0]["secret"])
+    return session

@@ -3,46 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-
-import pytest
-from starlette.testclient import TestClient
 
 from bot.problems import CONFLICT, INVALID, NOT_ALLOWED, NOT_FOUND, USAGE
 from hub.core.context import Actor
-from hub.core.house import House
-from hub.web.application import create
-from tests.bot.conftest import Ran, Shell
-from tests.bot.test_commands import InProcess
+from tests.bot.conftest import Collegium
 from tests.conftest import Perform
-
-Collegium = Callable[..., Ran]
-
-
-@pytest.fixture
-def collegium(house: House, shell: Shell, perform: Perform, ana: Actor) -> Iterator[Collegium]:
-    """`collegium("who")` as Ana; `by=ben` as somebody else."""
-    tokens: dict[str, str] = {}
-    with TestClient(create(house), base_url="http://hub.test", raise_server_exceptions=False) as running:
-
-        def run(*words: str, by: Actor = ana, code: int = 0) -> Ran:
-            if by.id not in tokens:
-                tokens[by.id] = perform(by, "token_create", name="shell")["secret"]
-            ran = shell(*words, transport=InProcess(running), token=tokens[by.id])
-            assert ran.code == code, ran.err or ran.out
-            return ran
-
-        yield run
-
-
-@pytest.fixture
-def lab(ana: Actor, ben: Actor, perform: Perform) -> str:
-    """A session of Ana's in which Ben may write."""
-    session: str = perform(ana, "session_create", name="lab")["session"]
-    asked = [{"email": "b@x.org", "role": "read_write"}]
-    shared = perform(ana, "session_share", session_id=session, participants=asked)
-    perform(ben, "invitation_accept", secret=shared["invitations"][0]["secret"])
-    return session
 
 
 def test_who_says_everybody_and_by_what(collegium: Collegium, lab: str, ben: Actor, operator: Actor) -> None:
@@ -76,6 +41,9 @@ def test_a_session_is_changed_handed_over_and_left(collegium: Collegium, lab: st
     changed = collegium("session", "change", "lab", "--title", "The lab", "--chat-detail", "names")
     assert changed.lines[0] == "ana/lab is changed." and "chat detail: names" in changed.lines
     collegium("session", "change", "lab", code=USAGE)
+    switched = collegium("session", "change", "lab", "--voice", "--screens", "--no-private")
+    assert "room: cursors, voice, screens" in switched.lines
+    assert "room: cursors, screens" in collegium("session", "change", "lab", "--no-voice").lines
     collegium("session", "hand-over", "ana/lab", "ben", code=NOT_ALLOWED)
     assert collegium("share", "change", "ben", "admin", "-s", "lab").lines[0] == "ben has the role admin in lab now."
     collegium("session", "create", "lab", by=ben)

@@ -6,11 +6,11 @@ from bot.problems import CONFLICT, NOT_ALLOWED, NOT_FOUND
 from hub.core.context import Actor
 from hub.core.house import House
 from tests.actions.people_fixtures import step_up_code
-from tests.bot.test_commands import Collegium, application, collegium  # noqa: F401 - fixtures
+from tests.bot.conftest import Collegium
 
 
 def test_an_operator_makes_changes_disables_and_resets_accounts(
-    collegium: Collegium,  # noqa: F811
+    collegium: Collegium,
     house: House,
     operator: Actor,
 ) -> None:
@@ -32,7 +32,7 @@ def test_an_operator_makes_changes_disables_and_resets_accounts(
     collegium("account", "reset", "nobody", "-c", code, by=operator, code=NOT_FOUND)
 
 
-def test_nobody_else_does(collegium: Collegium, ben: Actor) -> None:  # noqa: F811
+def test_nobody_else_does(collegium: Collegium, ben: Actor) -> None:
     collegium("account", "create", "X", code=NOT_ALLOWED)
     for words in (("disable", "ben"), ("enable", "ben"), ("reset", "ben"), ("role", "ben", "guest")):
         collegium("account", *words, code=NOT_ALLOWED)

@@ -18,6 +18,7 @@ from hub.ledger.sequencer import pass_once
 from hub.notebook import dsse
 from hub.perform import perform
 from tests.actions.notebook_fixtures import detached, step_up_code
+from tests.actions.test_orchestrator import carry_on
 from tests.bot.card_lab import SCRIPT, TEAM, Lab, card_lab, give_channel
 from tests.conftest import make_person
 
@@ -119,6 +120,39 @@ def test_a_workflow_is_one_card(lab: Lab) -> None:
     [root] = lab.roots
     assert root.text == "workflow “spectra” failed, 2 of 2 steps over"
     assert len(lab.replies) == 1
+
+
+def test_an_experiment_is_one_card_with_a_line_a_node_and_can_be_stopped_and_resumed_from_it(lab: Lab) -> None:
+    job = {"tool": "distributed_collaboration", "action": "job_submit", "script": SCRIPT}
+    note = {"tool": "distributed_collaboration", "action": "lab_notebook", "entry": {"title": "T", "content": "C"}}
+    made = lab.act("run", tool="experiment_orchestrator", dag=[job, note])
+    lab.follow()
+    [card] = lab.slack.messages
+    assert card.text == "experiment “job_submit to lab_notebook” running, 0 of 2 nodes over"
+    assert "○ 1 job_submit waiting" in card.words and "stop it" in card.buttons
+    carry_on(lab.house, lab.house.clock)  # type: ignore[arg-type]
+    lab.follow()
+    shown = next(each for each in lab.roots if each.ts == card.ts)
+    assert "● 1 job_submit running" in shown.words
+    lab.act("experiment_cancel", experiment=made["experiment"])
+    lab.follow()
+    shown = next(each for each in lab.roots if each.ts == card.ts)
+    assert shown.text.startswith("experiment “job_submit to lab_notebook” cancelled, 2 of 2 nodes over")
+    assert "resume it" in shown.buttons and "stop it" not in shown.buttons
+    assert [reply.thread for reply in lab.replies].count(card.ts) == 1
+
+
+def test_a_workflow_that_is_resumed_has_a_card_of_its_own(lab: Lab) -> None:
+    made = lab.act("job_submit", name="W", workflow=[{"step": n, "script": SCRIPT} for n in "ab"])
+    lab.end(made["jobs"][0], "failed")
+    lab.end(made["jobs"][1])
+    lab.follow()
+    assert "resume it" in lab.roots[0].buttons
+    lab.act("workflow_resume", workflow=made["workflow"])
+    lab.follow()
+    assert [one.text for one in lab.roots] == [
+        "workflow “W” failed, 2 of 2 steps over", "workflow “W” waiting, 0 of 1 step over",
+    ]  # fmt: skip
 
 
 def test_an_entry_waits_for_a_signature_in_its_channel(lab: Lab) -> None:

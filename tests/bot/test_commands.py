@@ -4,60 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
-from starlette.testclient import TestClient
 
 from bot.problems import CONFLICT, INVALID, NOT_ALLOWED, NOT_FOUND
 from hub.core.context import Actor
 from hub.core.house import House
 from hub.people import once
-from hub.web.application import create
 from hub.work.dispatcher import number_all
-from tests.bot.conftest import Ran, Shell
+from tests.bot.conftest import Ran
 from tests.conftest import NOW, Perform
 from tests.jobs import run_steps
 
 Collegium = Callable[..., Ran]
-
-
-class InProcess(httpx.BaseTransport):
-    """The web application behind the client's own HTTP library."""
-
-    def __init__(self, application: TestClient) -> None:
-        self._application = application
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        answer = self._application.request(
-            request.method, str(request.url), headers=dict(request.headers), content=request.read(),
-            follow_redirects=False,
-        )  # fmt: skip
-        headers = [(name, value) for name, value in answer.headers.multi_items() if name != "content-encoding"]
-        return httpx.Response(answer.status_code, headers=headers, content=answer.content)
-
-
-@pytest.fixture
-def application(house: House) -> Iterator[TestClient]:
-    with TestClient(create(house), base_url="http://hub.test", raise_server_exceptions=False) as running:
-        yield running
-
-
-@pytest.fixture
-def collegium(application: TestClient, shell: Shell, perform: Perform, ana: Actor) -> Collegium:
-    """`collegium("job", "list")` as Ana; `by=ben` as somebody else."""
-    tokens: dict[str, str] = {}
-
-    def run(*words: str, by: Actor = ana, code: int = 0) -> Ran:
-        if by.id not in tokens:
-            tokens[by.id] = perform(by, "token_create", name="shell")["secret"]
-        ran = shell(*words, transport=InProcess(application), token=tokens[by.id])
-        assert ran.code == code, ran.err or ran.out
-        return ran
-
-    return run
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import httpx
 import msgspec
 import pytest
 
+from bot import cluster_views, room_views, work_views
 from bot import hub_views as views
 from bot.cards import Detail, EventsLive, JobLive, Reply, Secret
 from bot.chat_hub import ChatHub
@@ -79,7 +80,7 @@ def special(name: str, owner: str) -> str:
         return "sha256:" + "ab" * 32
     if name == "url":
         return f"https://hub.test/{'jobs' if owner == 'Job' else 'entries'}/{owner[:3].lower()}_{ID}"
-    if name in ("id", "job", "entry", "artifact", "link"):
+    if name in ("id", "job", "entry", "artifact", "link", "experiment"):
         return f"{owner[:3].lower()}_{ID}"
     if name == "ref":
         return "canary-session.name#7"
@@ -99,7 +100,8 @@ class CanaryHub(FakeHub):
     """A hub whose every answer is full of canaries."""
 
     answers: ClassVar[dict[str, Any]] = {
-        "job_submit": views.Job, "job_cancel": views.Job, "lab_notebook": views.WrittenEntry,
+        "job_submit": views.Job, "job_cancel": views.Job, "job_hold": views.Job,
+        "job_release": views.Job, "job_requeue": views.Job, "job_watch": views.Job, "lab_notebook": views.WrittenEntry,
         "note_sign": views.WrittenEntry, "artifact_versioning": views.MadeArtifact, "artifact_alt": views.AltSet,
         "session_create": views.MadeSession, "session_share": views.Shared, "link_create": views.MadeLink,
         "link_revoke": views.Ended, "grant_revoke": views.Granted, "signin_link": views.SignInLink,
@@ -108,7 +110,17 @@ class CanaryHub(FakeHub):
         "account_create": views.Account, "account_role": views.Account, "account_disable": views.Account,
         "account_enable": views.Account, "account_reset": views.Account,
         "session_hand_over": views.HandedOver, "session_leave": views.Left, "grant_change": views.Granted,
-        "channel_set": chat._Channel, "notify_set": chat._Notify,
+        "room_message": room_views.Said, "room_hand": room_views.HandRaised, "room_poll": room_views.Poll,
+        "room_hand_addressed": room_views.HandAddressed, "room_vote": room_views.Poll,
+        "room_poll_close": room_views.Poll, "room_door": room_views.RoomDoor, "room_admit": room_views.Admitted,
+        "room_standing": room_views.Standing, "message_edit": room_views.Said, "message_remove": room_views.Said,
+        "message_react": room_views.Said, "message_report": room_views.Reported,
+        "message_report_settle": room_views.Reported, "room_mute": room_views.Muted,
+        "draft_create": room_views.DraftRow, "draft_rename": room_views.DraftRow,
+        "draft_version": room_views.DraftVersion, "draft_restore": room_views.DraftRow,
+        "draft_remove": room_views.DraftRemoved,
+        "quota_set": cluster_views.Quota, "channel_set": chat._Channel, "notify_set": chat._Notify,
+        "workflow_resume": views.Workflow, "run": work_views.Experiment, "experiment_cancel": work_views.Experiment,
     }  # fmt: skip
 
     def __init__(self) -> None:
@@ -131,10 +143,14 @@ class CanaryHub(FakeHub):
                 one = filled(chat._Channel)
             case ["chats", "notify"]:
                 one = filled(chat._Notify)
+            case ["quotas"]:
+                one = filled(cluster_views.Quotas)
             case ["keys"]:
                 one = [filled(views.Key)]
             case ["verify"]:
                 one = filled(views.LedgerVerification)
+            case ["jobs", "plan"]:
+                one = filled(cluster_views.JobPlan)
             case ["jobs"]:
                 one = filled(views.Jobs)
             case ["jobs", *_]:
@@ -149,12 +165,32 @@ class CanaryHub(FakeHub):
                 one = filled(views.Lineage)
             case ["artifacts", *_]:
                 one = filled(views.Artifact)
+            case ["drafts", *_, "versions", _]:
+                one = filled(room_views.DraftVersionText)
+            case ["drafts", *_]:
+                one = filled(room_views.Draft)
+            case ["sessions", *_, "drafts"]:
+                one = [filled(room_views.DraftRow)]
+            case ["sessions", *_, "messages"]:
+                one = filled(room_views.SaidPage)
+            case ["sessions", *_, "reports"]:
+                one = [filled(room_views.Report)]
+            case ["sessions", *_, "hands"]:
+                one = [filled(room_views.Hand)]
+            case ["sessions", *_, "polls"]:
+                one = [msgspec.structs.replace(filled(room_views.Poll), closed=None)]
+            case ["sessions", *_, "door"]:
+                one = filled(room_views.RoomDoor)
             case ["sessions", *_, "participants"]:
                 one = filled(views.Participants)
             case ["sessions", *_, "links"]:
                 one = [filled(views.Link)]
             case ["sessions", *_, "entries"]:
                 one = filled(views.Entries)
+            case ["sessions", *_, "experiments"]:
+                one = [filled(work_views.Experiment)]
+            case ["experiments", _]:
+                one = filled(work_views.Experiment)
             case ["sessions", *_, "artifacts"]:
                 one = filled(views.Artifacts)
             case ["sessions", *_]:
@@ -167,15 +203,32 @@ class CanaryHub(FakeHub):
 # One line for every command of the tree; a new command without one fails the test below.
 LINES: dict[str, list[str]] = {
     "job submit": ["job", "submit", "#!/bin/sh\necho canary-typed\n", "--session", "canary-typed/one"],
+    "job plan": ["job", "plan", "#!/bin/sh\necho canary-typed\n"],
     "job status": ["job", "status", "7"],
     "job watch": ["job", "watch", "7", "--follow"],
     "job logs": ["job", "logs", "7"],
     "job cancel": ["job", "cancel", "7"],
+    "job hold": ["job", "hold", "7"],
+    "job release": ["job", "release", "7"],
+    "job requeue": ["job", "requeue", "7"],
     "job list": ["job", "list"],
+    "job resume": ["job", "resume", "7"],
+    "experiment list": ["experiment", "list"],
+    "experiment show": ["experiment", "show", "canary-typed"],
+    "experiment submit": ["experiment", "submit", '[{"tool": "canary-typed", "action": "canary-typed"}]'],
+    "experiment resume": ["experiment", "resume", "canary-typed"],
+    "experiment cancel": ["experiment", "cancel", "canary-typed"],
     "note post": ["note", "post", "canary-typed", "--text", "canary-typed"],
     "note show": ["note", "show", "7"],
     "note sign": ["note", "sign", "7", "--key", "canary-typed"],
     "note list": ["note", "list"],
+    "draft list": ["draft", "list"],
+    "draft show": ["draft", "show", "7"],
+    "draft create": ["draft", "create", "canary-typed", "--text", "canary-typed"],
+    "draft version": ["draft", "version", "7", "canary-typed"],
+    "draft restore": ["draft", "restore", "canary-DraftRow.name", "7"],
+    "draft rename": ["draft", "rename", "7", "canary-typed"],
+    "draft remove": ["draft", "remove", "7", "--yes"],
     "artifact add": ["artifact", "add", "canary.txt"],
     "artifact log": ["artifact", "log", "canary-typed"],
     "artifact show": ["artifact", "show", "canary-typed"],
@@ -199,12 +252,34 @@ LINES: dict[str, list[str]] = {
     "account disable": ["account", "disable", "canary-typed"],
     "account enable": ["account", "enable", "canary-typed"],
     "account reset": ["account", "reset", "canary-typed"],
+    "quota show": ["quota", "show"],
+    "quota set": ["quota", "set", "canary-typed", "--money", "7"],
     "channel show": ["channel", "show"],
     "channel use": ["channel", "use", "canary-typed"],
     "channel cards": ["channel", "cards", "ends"],
     "notify": ["notify"],
     "use": ["use"],
     "room open": ["room", "open"],
+    "room say": ["room", "say", "canary-typed"],
+    "room read": ["room", "read"],
+    "room edit": ["room", "edit", "canary-typed", "canary-typed"],
+    "room unsay": ["room", "unsay", "canary-typed"],
+    "room react": ["room", "react", "canary-typed", "👍"],
+    "room report": ["room", "report", "canary-typed", "canary-typed"],
+    "room reports": ["room", "reports"],
+    "room settle": ["room", "settle", "canary-typed", "dismissed"],
+    "room hand": ["room", "hand", "canary-typed"],
+    "room lower": ["room", "lower"],
+    "room hands": ["room", "hands"],
+    "room next": ["room", "next", "canary-Hand.name"],
+    "room poll": ["room", "poll", "canary-typed", "canary-typed", "canary-typed2"],
+    "room vote": ["room", "vote", "1"],
+    "room polls": ["room", "polls"],
+    "room poll-close": ["room", "poll-close"],
+    "room door": ["room", "door"],
+    "room admit": ["room", "admit", "canary-Waiting.name"],
+    "room standing": ["room", "standing", "canary-typed", "observe"],
+    "room mute": ["room", "mute", "canary-typed"],
     "link": ["link"],
     "whoami": ["whoami"],
     "key create": ["key", "create", "canary-typed"],
@@ -257,8 +332,12 @@ def may_leave(canary: str, detail: Detail) -> bool:
     return name in NAMES if detail == "names" else name in IDS
 
 
-# What only a shell can do, since it writes into a folder or signs this machine in; a chat refuses them.
+# What only a shell does, since it writes into a folder, signs this machine in or has to do with keys.
 SHELL_ONLY = {"export", "login", "logout", "completion"}
+SHELL_ONLY |= {
+    f"cluster {verb}"
+    for verb in ("list", "show", "add", "change", "policy", "trust", "remove", "join", "token", "test", "leave")
+} | {"job connect"}
 
 
 def test_every_command_of_the_tree_is_looked_at() -> None:
@@ -286,7 +365,15 @@ def test_only_what_the_session_lets_out_leaves(command: str, tmp_path: Path) -> 
 def test_the_canaries_do_sing(tmp_path: Path) -> None:
     """The test above proves nothing unless the fields it watches are shown where everything may leave."""
     shown = set().union(*(canaries(said(line, tmp_path)) for line in LINES.values()))
-    for field in ("Job.name", "Entry.content", "Entry.title", "Artifact.path", "Output.path", "Progress.said"):
+    for field in (
+        "Job.name",
+        "Entry.content",
+        "Draft.text",
+        "Entry.title",
+        "Artifact.path",
+        "Output.path",
+        "Progress.said",
+    ):
         assert f"canary-{field}" in shown, field
 
 
@@ -304,6 +391,7 @@ def test_buttons_go_by_opaque_ids_or_stay_away(tmp_path: Path) -> None:
     job = reduced(said(LINES["job status"], tmp_path), "ids")
     assert [one.command for one in job.next] == [
         ("job", "logs", f"job_{ID}", "--follow"),
+        ("job", "release", f"job_{ID}"),
         ("job", "cancel", f"job_{ID}"),
     ]
     assert reduced(said(LINES["artifact show"], tmp_path), "names").next == ()

@@ -18,9 +18,8 @@ from bot.slack_spoken import said_words
 from hub.core.context import Actor
 from hub.core.house import House
 from hub.web.application import create
-from tests.bot.conftest import Shell
+from tests.bot.conftest import InProcess, Shell
 from tests.bot.fake_slack import check_message
-from tests.bot.test_commands import InProcess
 from tests.conftest import Perform
 
 pytestmark = pytest.mark.slow
@@ -35,6 +34,7 @@ HELP = [
     "job submit --help",
     "note",
     "note post -h",
+    "draft",
     "share",
     "artifact",
     "session -h",
@@ -47,7 +47,8 @@ WRONG = [
     "note post “open", "share create --participant nobody", "artifact log nowhere.csv", "artifact add nowhere.csv",
     "job status ana/nowhere#1", "use nobody/nothing", f"job submit {SCRIPT} --memory much", "verify 77", "who 1 2 3",
     f"job submit {SCRIPT} --in missing.csv", "window open 000000", "key revoke none", "explain",
-    "room open nobody/none",
+    "room open nobody/none", "draft show 9", "draft show nothing", "draft remove 1", "draft restore 1 first",
+    "draft shwo 1", "draft version 1",
 ]  # fmt: skip
 
 RIGHT = [
@@ -55,6 +56,8 @@ RIGHT = [
     f"job submit {SCRIPT} --name fit", "job status", "job list", 'note post "A title" --text "some *text* & <more>"',
     "note list", "note show 1", "share list", "note post –-text “smart quotes” “and dashes”", "job status 2",
     "job status 1", "artifact list", "session list", "who", "note show 2 --session ana/personal",
+    'draft create Plan --text "some *text* & <more>"', "draft list", "draft show 1", 'draft version 1 "as sent"',
+    "draft restore 1 1", "draft rename 1 Outline", "draft show 1 --version 1",
 ]  # fmt: skip
 
 Both = Callable[[str], tuple[str, Rendered]]
@@ -104,7 +107,7 @@ def alike(text: str) -> str:
     text = re.sub(r"\b[a-z]{2,4}_[0-9a-z]{20,}\b", "ID", text)
     text = re.sub(r"\b[0-9a-f]{12,}\b", "DIGEST", text)
     text = re.sub(r"\d+(?= (?:jobs?|entry|entries|lines?|not over|versions?)\b)|\b(\d+)(?= of \d)", "N", text)
-    return re.sub(r"((?:\bjob|\bentry|#|#n) ?)\d+", r"\1N", text)
+    return re.sub(r"((?:\bjob|\bentry|\bdraft|\bversion|#|#n|#d) ?)\d+", r"\1N", text)
 
 
 @pytest.mark.parametrize("text", WRONG)

@@ -132,7 +132,11 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[s
 
 @pytest.mark.parametrize(("name", "command"), list(commands(tree)))
 def test_every_command_and_option_says_what_it_is(chat: Door, name: str, command: click.Command) -> None:
-    assert (command.help or "").strip().endswith((".", "2000", ".fish"))
+    told, _, examples = (command.help or "").partition("\b\n")
+    assert told.strip().endswith((".", "2000", ".fish"))
+    assert all(line.strip().startswith(f"{name} ") for line in examples.strip().splitlines()), (
+        "examples of this command"
+    )
     for param in command.params:
         if isinstance(param, click.Option):
             assert (param.help and param.help.endswith(".")) or "m:" in (param.help or "") or ":" in (param.help or "")

@@ -14,6 +14,8 @@ from bot.terminal import receive
 from hub import app, setting_up
 from hub.cli import tree
 from hub.core.settings import load
+from hub.jobs.clusters import reaching
+from hub.jobs.clusters.rules import fingerprint
 from hub.setup.rules import STEPS
 from tests.bot.conftest import Stream
 
@@ -52,7 +54,7 @@ def test_the_whole_set_up_in_a_row_of_commands_on_a_hub_that_never_ran(setup: Se
     done = setup("--step", "owner", *owner, "--secret", f"password={tmp_path / 'password'}")
     assert (done["state"], done["fields"]["handle"]) == ("done", "noether")
     assert setup("--step", "backup", "--set", f"folder={tmp_path / 'backups'}")["state"] == "done"
-    for step in ("slack", "mail", "public_url"):
+    for step in ("slack", "mail", "public_url", "clusters"):
         assert setup("--step", step, "--skip")["state"] == "skipped"
     assert setup()["finished"] is True
     assert settings_of(tmp_path).backup_to == str(tmp_path / "backups")
@@ -62,6 +64,45 @@ def test_a_secret_is_not_taken_from_the_command_line(setup: Setup, tmp_path: Pat
     refused = setup("--step", "mail", "--set", "host=127.0.0.1", "--set", "password=hunter2", code=7)
     assert refused["code"] == "secret_on_command_line"
     assert "--secret password=FILE" in refused["hint"] and "hunter2" not in json.dumps(refused)
+
+
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGh5cG90aGV0aWNhbGhvc3RrZXlvZmFjbHVzdGVy"
+
+
+@pytest.fixture
+def _shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The network is the subject of tests with a real sshd.
+    monkeypatch.setattr(reaching, "shown_key", lambda host, port: HOST_KEY)
+
+
+@pytest.mark.usefixtures("_shown")
+def test_a_cluster_is_added_once_its_host_key_was_compared(setup: Setup) -> None:
+    raven = ["--step", "clusters", "--set", "name=raven", "--set", "host=login.raven.example.org"]
+    shown = setup(*raven, code=6)
+    assert shown["code"] == "compare_fingerprint" and fingerprint(HOST_KEY) in shown["detail"]
+    assert setup()["steps"][-1]["fields"]["known"] == ""
+    done = setup(*raven, "--set", f"fingerprint={fingerprint(HOST_KEY)}")
+    assert (done["state"], done["fields"]["known"]) == ("done", "raven")
+
+
+@pytest.mark.usefixtures("_shown")
+def test_on_a_terminal_the_host_key_is_shown_and_asked_about(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"called": "raven", "Login": "login.raven.example.org"}
+    monkeypatch.setattr(
+        "click.prompt", lambda text, **_: next((said for words, said in answers.items() if words in text), "")
+    )
+    settings = load({"COLLEGIUM_DATA": str(tmp_path / "data"), "COLLEGIUM_OWNER": "ana"})
+    said: list[str] = []
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    setting_up.asked(settings, "clusters", said.append)
+    assert any(fingerprint(HOST_KEY) in line for line in said)
+    assert setup()["steps"][-1]["fields"]["known"] == ""
+    monkeypatch.setattr("click.confirm", lambda *_, **__: True)
+    setting_up.asked(settings, "clusters", said.append)
+    assert any("answers with the host key that was compared" in line for line in said)
+    assert setup()["steps"][-1]["fields"]["known"] == "raven"
 
 
 def test_a_secret_comes_from_standard_input(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +159,7 @@ def test_on_a_terminal_it_asks_and_hides_what_is_secret(
     setting_up.asked(settings, "mail", said.append)  # an empty host is told, not a traceback
     assert ("Password (empty: leave it)", True) in asked
     assert all(is_hidden == ("oken" in text or "ecret" in text or "Password" in text) for text, is_hidden in asked)
-    reply = setting_up.asked(settings, None, said.append)
+    reply = setting_up.asked(settings, None, said.append)  # clusters among them
     assert reply.sentence == "The hub is set up."
 
 

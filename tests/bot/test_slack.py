@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from hub.artifacts import leases
 from hub.artifacts.tables import versions
+from hub.artifacts.versions import add
+from hub.core.context import Actor
 from hub.core.house import House
 from hub.jobs import views as job_views
 from hub.jobs.tables import jobs
 from hub.notebook.tables import entries
 from hub.people.tables import chat_identities
+from hub.perform import record as perform_record
 from tests.bot.slack_world import SlackWorld, slack_world
 
 pytestmark = pytest.mark.slow
@@ -230,3 +234,31 @@ def test_no_more_leaves_for_slack_than_the_channels_session_lets_out(world: Slac
     world.slack.command(world.ana, "/collegium", "note show 1 --session ana/hcl")
     assert len(world.rows(entries)) == 1 and len(world.slack.seen_by(world.ana)) == 5
     assert not [m.words for m in world.slack.messages if "Kryptonite" in m.words]
+
+
+def _written(world: SlackWorld, session: str, who: Actor, content: bytes) -> None:
+    with world.house.scope(world.ana_here) as scope:
+        found = scope.access.session(session, "job:submit")
+    blob = leases.keep(world.house, found, [content], owner=who.id, filename="fit.py")
+    perform_record(world.house, "artifact_versioning", lambda ctx: add(ctx, found, "fit.py", blob.digest), who)
+
+
+def test_a_script_that_somebody_else_changed_is_asked_about_and_a_button_runs_it(world: SlackWorld) -> None:
+    session = world.give_channel("fits")
+    _written(world, session, world.ana_here, b"print(1)\n")
+    _written(world, session, world.ben_here, b"print(2)\n")
+    world.slack.command(world.ana, "/collegium", "job submit fit.py --name fit", channel=world.lab)
+    asked = world.slack.seen_by(world.ana)[-1]
+    assert "changed fit.py since you last saw it" in asked.text and "+print(2)" in asked.words
+    assert world.rows(jobs) == []
+    world.slack.click(world.ana, asked, "run it as it is now")
+    world.slack.wait_for(lambda: world.rows(jobs))
+    assert [row.name for row in world.rows(jobs)] == ["fit"]
+
+
+def test_a_dry_run_is_told_to_who_asked_and_records_no_job(world: SlackWorld) -> None:
+    world.give_channel("fits")
+    world.slack.command(world.ana, "/collegium", f'job submit "{SCRIPT}" --dry-run', channel=world.lab)
+    shown = world.slack.seen_by(world.ana)[-1]
+    assert "nothing was recorded and nothing sent" in shown.words and "given/script" in shown.words
+    assert world.rows(jobs) == [] and world.slack.seen_by(world.ben) == []

@@ -93,10 +93,25 @@ def session(hub: Hub) -> str:
     """A session with a picture to look at, shared with Ben."""
     made = hub.act("session_create", name="room-test", title="The room")
     hub.act("account_create", name="Ben", handle="ben")
+    hub.act("account_create", name="Cem", handle="cem")
     return str(made["name"])
 
 
 Enter = Callable[..., Page]
+
+
+def pointing(page: Page) -> dict[str, tuple[float, float] | None]:
+    """Whose cursors a page shows, by name, and where on its screen (None: out of sight)."""
+    seen = page.evaluate("document.querySelector('live-room').stage.cursors?.seen() ?? []")
+    return {each["name"]: each["spot"] and (each["spot"]["left"], each["spot"]["top"]) for each in seen}
+
+
+def until(page: Page, holds: Callable[[], bool], seconds: float = 60) -> None:
+    """Look again until something holds, as `expect` does for what is in the document."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        page.wait_for_timeout(50)
 
 
 @pytest.fixture

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.room_world import Enter
-from tests.browser.test_call import chromium, grows, join, offered, press  # noqa: F401 - fixtures
+from tests.browser.room_world import Enter, until
+from tests.browser.test_call import grows, join, offered, press, with_devices  # noqa: F401 - fixtures
 
 SECRET = "shared-by-hub-and-relay-" + "s" * 16
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "coturn" / "turnserver.conf"
 PAIRS = """async () => {
   const kinds = new Set();
-  for (const { peer } of document.querySelector("live-room").media.peers.values()) {
+  for (const { peer } of document.querySelector("live-room").media.mesh.peers.values()) {
     const stats = await peer.connection.getStats();
     for (const one of stats.values()) {
       if (one.type !== "candidate-pair" || one.state !== "succeeded" || !one.nominated) continue;
@@ -28,6 +29,20 @@ PAIRS = """async () => {
   }
   return [...kinds];
 }"""
+
+
+def _on_loopback(example: str, port: int) -> str:
+    """The example configuration with the addresses of this machine, where its own peers are on loopback too."""
+    own = {"listening-ip": "127.0.0.1", "relay-ip": "127.0.0.1", "listening-port": port, "static-auth-secret": SECRET}
+    lines = [line for line in example.splitlines() if line and not line.startswith("#")]
+    kept = [
+        line
+        for line in lines
+        if not line.startswith(("denied-peer-ip=127.", "denied-peer-ip=::1", "tls-", "cert=", "pkey="))
+    ]
+    found = [f"{name}={own[name]}" if (name := line.partition("=")[0]) in own else line for line in kept]
+    assert all(f"{name}={value}" in found for name, value in own.items())
+    return "\n".join(found) + "\n"
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +54,9 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     (folder / "turnserver.conf").write_text(
-        f"listening-ip=127.0.0.1\nrelay-ip=127.0.0.1\nlistening-port={port}\nmin-port=49160\nmax-port=49260\n"
-        f"realm=collegium\nlt-cred-mech\nuse-auth-secret\nstatic-auth-secret={SECRET}\nno-tls\nno-dtls\nno-cli\n"
-        f"allow-loopback-peers\nuserdb={folder}/turndb\npidfile={folder}/pid\nlog-file=stdout\nsimple-log\nverbose\n"
+        _on_loopback(EXAMPLE.read_text(), port)
+        + f"no-tls\nno-dtls\nallow-loopback-peers\nuserdb={folder}/turndb\npidfile={folder}/pid\n"
+        "log-file=stdout\nsimple-log\nverbose\n"
     )
     log = folder / "log"
     with log.open("wb") as output:
@@ -83,3 +98,20 @@ def test_voice_and_screen_pass_through_the_relay(enter: Enter, relay: tuple[int,
     expect(owner.locator(".tile.screen")).to_have_count(1)
     assert grows(owner, "video")
     assert "ALLOCATE processed, success" in relay[1].read_text()
+
+
+@pytest.mark.usefixtures("offered")
+def test_credentials_that_are_renewed_carry_a_running_call_on(enter: Enter, relay: tuple[int, Path]) -> None:
+    owner, ben = enter(None, "?relay-only"), enter("ben", "?relay-only")
+    for page in (owner, ben):
+        join(page)
+    press(ben, "Microphone")
+    assert grows(owner, "audio")
+    path = """() => [...document.querySelector("live-room").media.mesh.peers.values()].map(({ peer }) =>
+        /a=ice-ufrag:(.*)/.exec(peer.connection.localDescription.sdp)[1]).join()"""
+    before = owner.evaluate(path)
+    for page in (owner, ben):  # As the hub tells them when three quarters of their time are over.
+        page.evaluate("((room) => room.onICE(room.relays))(document.querySelector('live-room').room)")
+    until(owner, lambda: owner.evaluate(path) != before)
+    assert grows(owner, "audio")
+    assert owner.evaluate(PAIRS) == ["relay"]

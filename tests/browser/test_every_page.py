@@ -29,6 +29,12 @@ PAGES = {
     "jobs": "/s/{name}/jobs",
     "files": "/s/{name}/files",
     "people": "/s/{name}/people",
+    "usage": "/s/{name}/usage",
+    "resources": "/resources",
+    "clusters": "/clusters",
+    "clusters-operator": "/clusters",
+    "cluster": "/clusters/raven",
+    "cluster-operator": "/clusters/raven",
     "who": "/who?object={running}",
     "job-running": "/jobs/{running}",
     "job-failed": "/jobs/{failed}",
@@ -50,6 +56,8 @@ PAGES = {
     "sign-in-password": "/signin",
     "sign-in-second": "/signin/second",
     "link": "/l/clgl_x",
+    "thread": "/s/{name}/messages/{thread}",
+    "reports": "/s/{name}/reports",
     "my-chats": "/me/chats",
     "my-email": "/me/email",
     "device": "/device",
@@ -62,7 +70,9 @@ PAGES = {
 
 
 # Who looks at a page, where it is not Ana.
-READERS: dict[str, str | None] = {"setup": "olga", "invitation-new": None}
+READERS: dict[str, str | None] = {
+    "setup": "olga", "clusters-operator": "olga", "cluster-operator": "olga", "invitation-new": None,
+}  # fmt: skip
 
 
 def seen(look: Look, world: World, page: str, **options: Any) -> Page:
@@ -104,8 +114,8 @@ def test_a_page_can_be_used_by_everybody_at_every_width_in_both_themes(look: Loo
     assert faults(narrow) == []
 
 
-# The page of sign-ins lists every browser that an earlier test opened.
-@pytest.mark.parametrize("name", [name for name in PAGES if name != "security"])
+# The page of sign-ins lists every browser that an earlier test opened; that of resources tells what this machine does.
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in ("security", "resources")])
 def test_what_ears_hear_of_a_page_is_as_it_was(look: Look, world: World, name: str) -> None:
     """Set COLLEGIUM_TEST_WRITE_SNAPSHOTS=1 to keep what is heard now, and read the difference before committing it."""
     page = seen(look, world, name)
@@ -140,7 +150,7 @@ def test_the_first_key_press_offers_to_skip_to_the_content(look: Look, world: Wo
     assert page.evaluate("document.getElementById('main').contains(document.activeElement)")
 
 
-@pytest.mark.parametrize("name", ["home", "room", "job-running", "entry-unsigned", "people"])
+@pytest.mark.parametrize("name", ["home", "room", "job-running", "entry-unsigned", "people", "cluster"])
 def test_everything_that_can_be_pressed_is_reached_by_keys_and_seen(look: Look, world: World, name: str) -> None:
     page = look(path_of(world, name))
     reached: list[str] = json.loads(

@@ -108,11 +108,74 @@ def test_without_scripts_the_text_is_there(chromium: Any, hub: Hub, session: str
     context.close()
 
 
+def test_a_draft_is_kept_and_renamed_without_leaving_the_page_and_others_see_it(
+    enter: Enter, hub: Hub, draft: Any
+) -> None:
+    owner, ben = enter(None, look(draft)), enter("ben", look(draft))
+    for page in (owner, ben):
+        expect(page.locator("[data-say=saved]")).to_have_text("Saved")
+        page.evaluate("window.isTheSame = true")
+    # Ben is in the middle of naming a version while the owner keeps one and renames the draft.
+    ben.get_by_text("Versions", exact=True).click()
+    ben.get_by_label("Name of this version").fill("half a na")
+    owner.get_by_text("Versions", exact=True).click()
+    owner.get_by_label("Name of this version").fill("as sent")
+    owner.get_by_role("button", name="Keep a version").click()
+    expect(owner.locator("#status")).to_have_text("The version is kept.")
+    expect(ben.get_by_text("Version 1, as sent")).to_be_visible()
+    expect(owner.get_by_label("Name of this version")).to_have_value("")
+    owner.get_by_text("Rename this draft").click()
+    owner.get_by_label("New name").fill("Both bands")
+    owner.keyboard.press("Enter")
+    for page in (owner, ben):
+        expect(page.locator("#draft-looked h2")).to_have_text("Both bands")
+        expect(page.get_by_role("region", name="Both bands").first).to_be_attached()
+        expect(page.get_by_role("textbox", name="Both bands")).to_be_visible()
+        expect(page.locator("#room-shelf [aria-current]")).to_have_text("Both bands")
+        assert page.evaluate("window.isTheSame"), "the page was loaded anew"
+    expect(owner.get_by_text("Rename this draft")).to_be_focused()
+    expect(ben.get_by_label("Name of this version")).to_have_value("half a na")
+    expect(ben.get_by_label("Name of this version")).to_be_focused()
+    ben.keyboard.type("me")
+    expect(ben.get_by_label("Name of this version")).to_have_value("half a name")
+    text_of(ben).click()
+    ben.keyboard.press("ControlOrMeta+a")
+    ben.keyboard.type("All gone. ")
+    owner.get_by_role("button", name="Go back to version 1").click()
+    expect(text_of(ben)).to_contain_text("Twelve lines.")
+    expect(text_of(ben)).not_to_contain_text("All gone")
+
+
+def test_a_draft_is_deleted_only_when_it_is_meant_and_who_has_it_open_is_told(
+    enter: Enter, hub: Hub, session: str, draft: Any
+) -> None:
+    owner, ben = enter(None, look(draft)), enter("ben", look(draft))
+    for page in (owner, ben):
+        expect(page.locator("[data-say=saved]")).to_have_text("Saved")
+    owner.evaluate("window.isTheSame = true")
+    owner.get_by_text("Delete this draft").click()
+    delete = owner.get_by_role("button", name="Delete for everybody")
+    delete.click()
+    assert len(hub.ask("GET", f"/api/sessions/{session}/drafts").json()) > 0
+    expect(owner.get_by_role("checkbox", name="I mean “The HCl band”")).to_be_focused()
+    owner.keyboard.press("Space")
+    delete.click()
+    expect(owner.locator("#status")).to_have_text("The draft is deleted.")
+    expect(owner.locator("#stage")).to_be_focused()
+    assert draft["id"] not in owner.url and owner.evaluate("window.isTheSame"), "the page was loaded anew"
+    expect(ben.locator("[data-say=saved]")).to_contain_text("Closed")
+    assert draft["id"] not in {each["id"] for each in hub.ask("GET", f"/api/sessions/{session}/drafts").json()}
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_open_editor_can_be_used_by_everybody(enter: Enter, draft: Any, theme: Any) -> None:
+def test_the_open_editor_can_be_used_by_everybody(enter: Enter, hub: Hub, draft: Any, theme: Any) -> None:
     page, ben = enter(None, look(draft), color_scheme=theme), enter("ben", look(draft))
     text_of(ben).click()
     expect(page.locator("shared-draft .caret")).to_have_count(1)
     expect(page.locator("[data-say=saved]")).to_have_text("Saved")
+    hub.act("draft_version", draft=draft["id"], name="as sent")
+    expect(page.get_by_text("Version 1, as sent")).to_be_attached()
+    for fold in ("Versions", "Rename this draft", "Delete this draft"):
+        page.get_by_text(fold, exact=True).click()
     assert faults(page) == []
     assert sideways(page) == []

@@ -6,9 +6,9 @@ import re
 import time
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.room_world import Enter, Hub
+from tests.browser.room_world import Enter, Hub, pointing, until
 from tests.web import page_world
 
 
@@ -22,29 +22,42 @@ def test_two_people_see_each_others_cursors_on_the_same_spot(enter: Enter, hub: 
     owner, ben = enter(None, look), enter("ben", look)
     expect(owner.locator(".room-head")).to_contain_text("Two people here")
     expect(ben.locator(".room-head")).to_contain_text("Two people here")
-    for mover, watcher in ((owner, ben), (ben, owner)):
-        box = mover.locator(".preview img").bounding_box()
-        assert box is not None
-        cursor = watcher.locator(".cursor")
-        for step in range(1, 20):
-            mover.mouse.move(box["x"] + box["width"] * step / 40, box["y"] + box["height"] / 4)
-            if cursor.count():
-                break
-        mover.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.25)
-        expect(cursor).to_have_count(1)
-        theirs = watcher.locator(".preview img").bounding_box()
-        assert theirs is not None
-        wanted = (theirs["x"] + theirs["width"] * 0.5, theirs["y"] + theirs["height"] * 0.25)
-        watcher.wait_for_function(
-            """([x, y]) => { const box = document.querySelector(".cursor").getBoundingClientRect();
-                return Math.abs(box.left - x) < 4 && Math.abs(box.top - y) < 4; }""",
-            arg=list(wanted),
-        )
+    for mover, watcher, name in ((owner, ben, "Root"), (ben, owner, "Ben")):
+        at = _middle_top(mover)
+        mover.mouse.move(at[0] - 30, at[1])
+        mover.mouse.move(*at)
+        until(watcher, lambda w=watcher, n=name: n in pointing(w))  # type: ignore[misc]
+        until(watcher, lambda w=watcher, n=name: _near(pointing(w)[n], _middle_top(w)))  # type: ignore[misc]
+        until(watcher, lambda w=watcher: _is_painted(w, _middle_top(w)))  # type: ignore[misc]
         watcher.get_by_text("Who points where, as a list").click()
-        expect(watcher.locator("[data-slot=pointing]")).to_contain_text("points at the upper part")
+        expect(watcher.locator("[data-slot=pointing]")).to_contain_text(f"{name} points at the upper part")
         watcher.get_by_text("Who points where, as a list").click()
         mover.mouse.move(2, 2)
-        expect(cursor).to_have_count(0)
+        until(watcher, lambda w=watcher: pointing(w) == {})  # type: ignore[misc]
+        until(watcher, lambda w=watcher: not _is_painted(w, _middle_top(w)))  # type: ignore[misc]
+
+
+def _middle_top(page: Page) -> tuple[float, float]:
+    box = page.locator(".preview img").bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.25
+
+
+def _near(spot: tuple[float, float] | None, wanted: tuple[float, float]) -> bool:
+    return spot is not None and abs(spot[0] - wanted[0]) < 4 and abs(spot[1] - wanted[1]) < 4
+
+
+def _is_painted(page: Page, at: tuple[float, float]) -> bool:
+    """Whether the layer of cursors has ink where the arrow's body would be."""
+    return bool(
+        page.evaluate(
+            """([x, y]) => { const sheet = document.querySelector(".cursors canvas");
+                const box = sheet.getBoundingClientRect(), dots = sheet.width / box.width;
+                const [across, down] = [(x - box.left + 2) * dots, (y - box.top + 5) * dots];
+                return sheet.getContext("2d").getImageData(across, down, 1, 1).data[3] > 0; }""",
+            list(at),
+        )
+    )
 
 
 def test_what_one_says_the_other_reads_and_finds_again(enter: Enter) -> None:
@@ -89,6 +102,8 @@ def test_who_wants_no_motion_is_told_in_words_where_others_point(enter: Enter, p
         still.wait_for_timeout(200)
     expect(sentence).to_have_text("Ben points at the lower right part.")
     expect(still.locator(".cursors")).to_be_hidden()
+    ben.mouse.move(2, 2)
+    expect(sentence).to_have_text("")
 
 
 def test_whose_link_is_taken_back_is_put_out_of_the_room(

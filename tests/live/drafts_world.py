@@ -19,7 +19,7 @@ import sqlalchemy as sa
 import uvicorn
 from pycrdt import Doc, Text
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from hub import app
 from hub.core.bus import MemoryBus
@@ -187,9 +187,7 @@ class Writer:
     async def _live(self) -> None:
         while True:
             # While web is away no ticket can be had: Unavailable, or what a closing house raises.
-            with contextlib.suppress(
-                OSError, ConnectionClosed, InvalidStatus, EOFError, HubError, sa.exc.SQLAlchemyError
-            ):
+            with contextlib.suppress(OSError, WebSocketException, EOFError, HubError, sa.exc.SQLAlchemyError):
                 await self._connection()
             self.open.clear()
             self._socket = None
@@ -312,6 +310,19 @@ class Writer:
             await self._send_next()
 
     async def until(self, wanted: Callable[[], bool]) -> None:
-        """Wait until something holds."""
+        """Wait until something holds; a writer that has died will see nothing come true."""
+
+        def holds() -> bool:
+            if self._task is not None and self._task.done():
+                self._task.result()
+            return wanted()
+
         async with self.changed:
-            await self.changed.wait_for(wanted)
+            await self.changed.wait_for(holds)
+
+    def __str__(self) -> str:
+        died = self._task.exception() if self._task is not None and self._task.done() else None
+        return (
+            f"open {self.open.is_set()}, unsent {len(self._unsent)}, flying {self._flying is not None}, "
+            f"sequence {self.sequence}, troubles {self.troubles[-3:]}, died of {died!r}"
+        )

@@ -1,10 +1,14 @@
-"""A room's surroundings without a loop or a socket: a clock that is set, and sinks that remember."""
+"""A room's surroundings without a loop or a socket: a clock that is set, sinks that remember, a bus that can be cut."""
 
+import contextlib
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
+
+from hub.live.between import Batch, Between
 from hub.live.frames import ServerFrame, Told
 from hub.live.member import Grant, Person
 from hub.live.protocol import parse_server, payloads
@@ -123,3 +127,45 @@ def enter(room: Room, turns: FakeTurns, name: str, **changes: Any) -> tuple[Any,
     room.relay.go_live(member, {})
     turns.turn()
     return member, sink
+
+
+class Bus:
+    """Hands batches to the halves at once, unless it is cut."""
+
+    def __init__(self, turns: FakeTurns) -> None:
+        self.turns = turns
+        self.halves: list[Room] = []
+        self.batches: list[Batch] = []
+        self.cut = False
+
+    def half(self, number: int, name: str = "") -> Room:
+        room = Room("ses_1", self.turns, f"node-{number}", number=number)
+        room.between = Between(room, name or f"node-{number}", number, self._publish, _at_once)
+        self.halves.append(room)
+        room.between.ask()
+        self.turns.turn()
+        return room
+
+    async def _publish(self, channel: str, data: bytes) -> bool:
+        assert channel == "room:ses_1"
+        if self.cut:
+            return False
+        self.batches.append(msgspec.msgpack.decode(data, type=Batch))
+        for room in list(self.halves):
+            assert room.between is not None
+            room.between.heard(data)
+        return True
+
+    def second(self, *rooms: Room) -> None:
+        """A second passes in which these rooms are alive."""
+        for room in rooms:
+            for member in room.members.values():
+                member.sink.last_heard = self.turns.now()
+            assert room.between is not None
+            room.between.beat()
+        self.turns.advance(1.0)
+
+
+def _at_once(work: Coroutine[Any, Any, None]) -> None:
+    with contextlib.suppress(StopIteration):
+        work.send(None)

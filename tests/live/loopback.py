@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,6 +26,7 @@ from hub.live.node import Node
 from hub.live.room import Room
 
 TOKEN = "clg_service"
+Served = Callable[[Settings, socket.socket], contextlib.AbstractAsyncContextManager[Starlette]]
 SPEAKER = ["job:read", "room:join", "room:present", "room:speak", "room:voice"]
 
 
@@ -54,9 +57,11 @@ class FakeWeb:
         self.tickets: dict[str, str] = {}
         self.roles: dict[str, tuple[str, list[str]]] = {}
         self.messages: list[dict[str, Any]] = []
+        self.number = 0  # of the room's newest change
         self.logs: dict[str, tuple[bytes, bool]] = {}
         self.log_asked: list[int] = []
         self.away = False
+        self.talkative = False  # whether something is said whenever somebody reads what was said
         self.features: dict[str, bool] = {"voice_chat": True}
         self.posted: list[tuple[str, str | None]] = []
 
@@ -82,19 +87,27 @@ class FakeWeb:
             }
         )  # fmt: skip
 
-    def keep(self, author: str, text: str, client_id: str = "") -> dict[str, Any]:
+    def keep(self, author: str, text: str, client_id: str = "", to: str | None = None) -> dict[str, Any]:
         """Keep a message, as the action would."""
         known = next((m for m in self.messages if client_id and m["client_id"] == client_id), None)
         if known is not None:
             return known
-        message = {
-            "id": f"msg_{len(self.messages) + 1}", "session": self.session, "sequence": len(self.messages) + 1,
-            "author": {"id": f"per_{author}", "handle": author, "name": author.title()}, "text": text,
-            "at": "2024-06-01T12:00:00Z", "client_id": client_id,
+        self.number += 1
+        message: dict[str, Any] = {
+            "id": f"msg_{self.number}", "session": self.session, "sequence": self.number, "change": self.number,
+            "author": _person(author), "text": text, "at": "2024-06-01T12:00:00Z", "client_id": client_id,
         }  # fmt: skip
+        if to is not None:
+            message["to"] = _person(to)
         self.messages.append(message)
-        self.line("room_message", sequence=message["sequence"])
+        self.line("room_message", sequence=self.number)
         return message
+
+    def edit(self, message: dict[str, Any], text: str) -> None:
+        """Put a message in other words, as the action would."""
+        self.number += 1
+        message |= {"text": text, "change": self.number}
+        self.line("message_edit", sequence=self.number, of=message["sequence"])
 
     def _member(self, name: str) -> dict[str, Any] | None:
         if name not in self.roles:
@@ -130,7 +143,7 @@ class FakeWeb:
         return JSONResponse(
             {
                 "member": member, "session": self.session, "name": "ana/lab", "features": self.features, "epoch": "e1",
-                "sequence": len(self.messages), "event": self.head,
+                "sequence": self.number, "event": self.head,
             }
         )  # fmt: skip
 
@@ -147,8 +160,10 @@ class FakeWeb:
 
     async def _messages(self, request: Request) -> Response:
         asked = await request.json()
-        found = [m for m in self.messages if m["sequence"] > asked["after"]][: asked["limit"]]
-        return self._refusal(request) or JSONResponse({"messages": found, "head": len(self.messages)})
+        if self.talkative:
+            self.keep("zoe", "meanwhile")
+        changed = sorted((m for m in self.messages if m["change"] > asked["after"]), key=lambda m: m["change"])
+        return self._refusal(request) or JSONResponse({"messages": changed[: asked["limit"]], "head": self.number})
 
     async def _open_draft(self, request: Request) -> Response:
         """An empty draft, whatever its name: carets need no more. Drafts themselves are tried with a real web."""
@@ -172,7 +187,7 @@ class FakeWeb:
         params = (await request.json())["params"]
         claim = request.headers["collegium-act-as"]
         self.posted.append((claim, request.headers.get("idempotency-key")))
-        message = self.keep(claim.partition(":")[2], params["text"], params["client_id"])
+        message = self.keep(claim.partition(":")[2], params["text"], params["client_id"], params.get("to"))
         return JSONResponse({"line": 1, "result": message})
 
     async def _job(self, request: Request) -> Response:
@@ -189,6 +204,10 @@ class FakeWeb:
             "Collegium-Log-Done": "1" if done else "0",
         }  # fmt: skip
         return Response(content[offset : offset + limit], headers=headers)
+
+
+def _person(handle: str) -> dict[str, str]:
+    return {"id": f"per_{handle}", "handle": handle, "name": handle.title()}
 
 
 def _problem(status: int, code: str) -> Response:
@@ -299,9 +318,13 @@ async def hub(
     redis_url: str = "",
     public_url: str = "",
     token: str = TOKEN,
+    served: Served | None = None,
     **options: Any,
 ) -> AsyncIterator[Hub]:
-    """Web (the small one, or another application) over a Unix socket, live on a free port."""
+    """Web (the small one, or another application) over a Unix socket, live on a free port.
+
+    Live runs on its own server with these `options`, or on the one that `served` stands for.
+    """
     web = FakeWeb()
     with socket.create_server(("127.0.0.1", 0)) as listen:
         port = listen.getsockname()[1]
@@ -315,18 +338,35 @@ async def hub(
         inner = uvicorn.Server(
             uvicorn.Config(web_app or web.app, log_level="warning", lifespan="on", ws="none", access_log=False)
         )
-        outer = live.server(settings, timeout_graceful_shutdown=2, **options)
         with listen_unix(settings.web_socket) as behind:
-            async with serving(inner, behind), serving(outer, listen):
-                node = _node(outer)
+            async with (
+                serving(inner, behind),
+                (served or functools.partial(_as_usual, **options))(settings, listen) as application,
+            ):
+                node: Node = application.state.node
                 if web_app is None:
                     while not node.follower.current:
                         await asyncio.sleep(0.01)
                 yield Hub(web, port, node, settings)
 
 
-def _node(server: uvicorn.Server) -> Node:
+@contextlib.asynccontextmanager
+async def started_again(before: Hub) -> AsyncIterator[Hub]:
+    """A new node before the same web, that knows nothing of what the other one had in its memory."""
+    with socket.create_server(("127.0.0.1", 0)) as listen:
+        settings = msgspec.structs.replace(before.settings, port=listen.getsockname()[1])
+        async with _as_usual(settings, listen) as application:
+            node: Node = application.state.node
+            while not node.follower.current:
+                await asyncio.sleep(0.01)
+            yield Hub(before.web, settings.port, node, settings)
+
+
+@contextlib.asynccontextmanager
+async def _as_usual(settings: Settings, listen: socket.socket, **options: Any) -> AsyncIterator[Starlette]:
+    """The live process's own server."""
+    server = live.server(settings, timeout_graceful_shutdown=2, **options)
     found = server.config.app
     assert isinstance(found, Starlette)
-    node: Node = found.state.node
-    return node
+    async with serving(server, listen):
+        yield found

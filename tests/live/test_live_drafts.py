@@ -416,7 +416,36 @@ def test_nothing_of_a_draft_stays_when_nobody_follows_it(desk: Desk, run: Scenar
     run(scenario)
 
 
+def test_who_opens_a_draft_in_the_moment_in_which_the_last_other_leaves_is_let_in(desk: Desk, run: Scenario) -> None:
+    async def scenario() -> None:
+        await desk.begin("text")
+        node = desk.world.nodes[0]
+        waits, goes_on = asyncio.Event(), asyncio.Event()
+        open_draft = node.record.open_draft
+
+        async def slowly(*asked: Any) -> Any:
+            found = await open_draft(*asked)
+            waits.set()
+            await goes_on.wait()
+            return found
+
+        async with desk.writer() as ana:
+            drafts = node.places[desk.session].drafts
+            node.record.open_draft = slowly  # type: ignore[method-assign]
+            async with Writer(desk.world, desk.ana, desk.session, desk.draft) as ben:
+                await waits.wait()
+                await ana.stop()
+                while drafts._drafts:
+                    await asyncio.sleep(0.01)
+                goes_on.set()
+                async with asyncio.timeout(10):
+                    await ben.until(lambda: ben.open.is_set() and ben.text == "text")
+
+    run(scenario)
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_twenty_writers_under_random_faults_agree_and_nothing_acknowledged_is_lost(
     runner: asyncio.Runner, tmp_path: Path, empty_database: Path
 ) -> None:
@@ -455,9 +484,13 @@ def test_twenty_writers_under_random_faults_agree_and_nothing_acknowledged_is_lo
             await standing.start_web()
             words = await writing
             expected = {f"<{number}.{word}>" for number, count in enumerate(words) for word in range(count)}
-            for writer in writers:
-                async with asyncio.timeout(60):
-                    await writer.until(lambda writer=writer: writer.is_saved and _words(writer.text) == expected)  # type: ignore[misc]
+            for number, writer in enumerate(writers):
+                try:
+                    async with asyncio.timeout(60):
+                        await writer.until(lambda writer=writer: writer.is_saved and _words(writer.text) == expected)  # type: ignore[misc]
+                except TimeoutError:
+                    states = "\n".join(f"{each}: {other}" for each, other in enumerate(writers))
+                    pytest.fail(f"writer {number} lacks {expected - _words(writer.text)}\n{states}")
             record = await standing.text(desk.draft)
             assert {writer.text for writer in writers} == {record}
             assert sum(writer.times_cut for writer in writers) >= len(writers)

@@ -15,7 +15,8 @@ from hub.core.settings import load
 from hub.live import frames
 from hub.live.frames import Kind
 from hub.live.ice import Relays, credentials
-from hub.live.room import MESH_MEMBERS, Room
+from hub.live.room import Room
+from hub.live.rules import CALL_MEMBERS
 from tests.live.fakes import FakeTurns, enter, grant
 
 LISTENER = frozenset({"room:join"})
@@ -63,11 +64,11 @@ def test_what_one_may_send_is_asked_of_session_and_role(
 
 
 def test_the_call_has_room_for_six_and_for_the_next_when_one_leaves(room: Room, turns: FakeTurns) -> None:
-    people = [enter(room, turns, f"p{number}") for number in range(MESH_MEMBERS + 1)]
+    people = [enter(room, turns, f"p{number}") for number in range(CALL_MEMBERS + 1)]
     for member, _ in people:
         room.hear(member, frames.SetPresence(call=True))
     turns.advance(1)
-    assert [[said["code"] for said in sink.told(Kind.ERR)] for _, sink in people] == [[]] * MESH_MEMBERS + [
+    assert [[said["code"] for said in sink.told(Kind.ERR)] for _, sink in people] == [[]] * CALL_MEMBERS + [
         ["call_full"]
     ]
     first, last = people[0][0], people[-1][0]
@@ -85,13 +86,31 @@ def test_a_right_or_a_feature_that_ends_takes_microphone_and_screen_with_it(room
     turns.advance(1)
     [told] = [one for delta in other.told(Kind.PDELTA)[-1:] for one in delta["set"]]
     assert (told.get("mic", False), told.get("screens", 0), told["call"]) == (False, 0, True)
-    assert sink.told(Kind.STATE)[-1]["permissions"] == ["room:join"]
+    assert sink.told(Kind.STANDING)[-1]["permissions"] == ["room:join"]
     room.regrant(ana, grant("ana", role="read", permissions=LISTENER, features={}))
     turns.advance(1)
     entry = room.relay.presence.get(ana.slot)
     assert entry is not None
     assert not entry.call
-    assert sink.told(Kind.STATE)[-1]["features"] == {}
+    assert sink.told(Kind.STANDING)[-1]["features"] == {}
+
+
+def test_what_is_told_is_taken_as_a_whole_or_not_at_all(room: Room, turns: FakeTurns) -> None:
+    ana, sink = enter(room, turns, "ana", permissions=LISTENER)
+    room.hear(ana, frames.SetPresence(state="away", call=True, mic=True))
+    turns.advance(1)
+    entry = room.relay.presence.get(ana.slot)
+    assert entry is not None
+    assert (entry.state, entry.call, ana.passive) == ("active", False, False)
+    assert len(sink.told(Kind.ERR)) == 1
+
+
+def test_nobody_is_heard_who_is_not_in_the_call(room: Room, turns: FakeTurns) -> None:
+    ana, _ = enter(room, turns, "ana")
+    room.hear(ana, frames.SetPresence(mic=True, screens=1))
+    entry = room.relay.presence.get(ana.slot)
+    assert entry is not None
+    assert (entry.call, entry.mic, entry.screens) == (False, False, 0)
 
 
 def test_credentials_are_those_coturn_makes_of_the_shared_secret() -> None:
@@ -123,3 +142,26 @@ def test_a_relay_without_the_secret_it_shares_with_the_hub_is_refused_at_the_sta
     with pytest.raises(InvalidInput, match="COLLEGIUM_TURN_SECRET"):
         load(environ)
     assert load(environ | {"COLLEGIUM_TURN_SECRET": "north"}).turn_urls == environ["COLLEGIUM_TURN_URLS"]
+
+
+@pytest.mark.parametrize("number", ["0", "-3"])
+def test_a_room_that_shows_no_cursor_at_all_is_refused_at_the_start(number: str) -> None:
+    with pytest.raises(InvalidInput, match=f"COLLEGIUM_VISIBLE_CURSORS is {number}, and the least is 1") as refused:
+        load({"COLLEGIUM_VISIBLE_CURSORS": number})
+    assert refused.value.path == "COLLEGIUM_VISIBLE_CURSORS"
+    assert "live_cursor" in refused.value.hint
+    assert load({"COLLEGIUM_VISIBLE_CURSORS": "1"}).visible_cursors == 1
+
+
+def test_who_is_in_a_room_when_voice_is_switched_on_is_told_its_relays_then() -> None:
+    turns = FakeTurns()
+    relays = Relays(turn=("turn:turn.example:3478",), secret="s3cret", ttl_seconds=600)
+    room = Room("ses_1", turns, "node", relays=relays)
+    ana, sink = enter(room, turns, "ana", features={})
+    assert sink.told(Kind.ICE) == []
+    room.regrant(ana, grant("ana", features={"voice_chat": True}))
+    turns.turn()
+    room.regrant(ana, grant("ana", features=BOTH))
+    turns.turn()
+    [told] = sink.told(Kind.ICE)
+    assert told["ttl"] == 600

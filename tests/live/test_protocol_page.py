@@ -20,8 +20,6 @@ FIELDS = {
     Kind.HELLO: (frames.Hello, frames.Resume),
     Kind.PSET: (frames.SetPresence,),
     Kind.MSG: (frames.Say,),
-    Kind.ACT: (frames.Act,),
-    Kind.CAPTION: (frames.SayCaption,),
 }
 
 

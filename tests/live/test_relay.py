@@ -10,7 +10,7 @@ from hub.live.frames import Cursor, Kind, Pace, Tick, Told
 from hub.live.member import Member
 from hub.live.room import Room
 from hub.live.rules import CUT_BYTES
-from tests.live.fakes import FakeSink, FakeTurns, enter, grant
+from tests.live.fakes import ALL, FakeSink, FakeTurns, enter, grant
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_presence_is_told_at_most_five_times_a_second(room: Room, turns: FakeTur
     ben, _ = enter(room, turns, "ben")
     settle(turns, ana)
     for n in range(50):
-        room.hear(ben, frames.SetPresence(mic=n % 2 == 0))
+        room.hear(ben, frames.SetPresence(state="active" if n % 2 else "idle"))
         turns.advance(0.02)
     assert 4 <= len(ana.told(Kind.PDELTA)) <= 6
 
@@ -219,7 +219,7 @@ def test_a_drained_member_gets_what_lasts_in_order_then_the_places_of_the_moment
         room.hear(ana, Cursor(0, number, 0, 0, number))
         room.relay.tell(Kind.MSG, {"sequence": number}, "messages", number)
         turns.advance(0.05)
-    room.hear(ana, frames.SetPresence(mic=True))
+    room.hear(ana, frames.SetPresence(call=True, mic=True))
     turns.advance(0.5)
     slow.writes[:] = slow.writes[:1]
     slow.flow()
@@ -490,7 +490,7 @@ def test_who_is_behind_is_told_and_who_leads_hears_how_many_are(room: Room, turn
     moderator = frozenset({"room:join", "room:moderate"})
     _, lead = enter(room, turns, "ana", permissions=moderator)
     shows, shower = enter(room, turns, "eve")
-    room.hear(shows, frames.SetPresence(screens=1))
+    room.hear(shows, frames.SetPresence(call=True, screens=1))
     ben, slow = enter(room, turns, "ben")
     slow.stall()
     room.relay.tell(Kind.MSG, {"sequence": 1}, "messages", 1)
@@ -511,8 +511,44 @@ def test_who_is_behind_is_told_and_who_leads_hears_how_many_are(room: Room, turn
     assert ben.clear
 
 
-def test_a_caption_is_answered_that_it_is_not_passed_on(room: Room, turns: FakeTurns) -> None:
-    ana, sink = enter(room, turns, "ana")
-    room.hear(ana, frames.SayCaption("the band head"))
+def test_a_message_for_some_stands_between_those_for_all_and_is_written_to_no_one_else(
+    room: Room, turns: FakeTurns
+) -> None:
+    sinks = {name: enter(room, turns, name)[1] for name in ("ana", "ben", "eve")}
+    for sink in sinks.values():
+        sink.take()
+    for number, audience in ((1, None), (2, frozenset({"per_ana", "per_ben"})), (3, None)):
+        room.relay.tell(Kind.MSG, {"change": number}, "messages", number, audience)
     turns.turn()
-    assert [said["code"] for said in sink.told(Kind.ERR)] == ["not_offered"]
+    numbers = {name: [body["change"] for body in sink.told(Kind.MSG)] for name, sink in sinks.items()}
+    assert numbers == {"ana": [1, 2, 3], "ben": [1, 2, 3], "eve": [1, 3]}
+    assert {len(sink.writes) for sink in sinks.values()} == {1}
+
+
+def test_a_private_message_waits_for_who_stalls_and_in_a_pause_keeps_its_place(room: Room, turns: FakeTurns) -> None:
+    _, slow = enter(room, turns, "ben")
+    _, eve = enter(room, turns, "eve")
+    for sink in (slow, eve):
+        sink.take()
+    slow.stall()
+    room.relay.paused = True
+    for number, audience in ((1, None), (2, frozenset({"per_ben"})), (3, None)):
+        room.relay.tell(Kind.MSG, {"change": number}, "messages", number, audience)
+        turns.turn()
+    room.relay.resume()
+    turns.turn()
+    room.relay.tell(Kind.MSG, {"change": 4}, "messages", 4, frozenset({"per_ben"}))
+    turns.turn()
+    slow.flow()
+    turns.turn()
+    assert [body["change"] for body in slow.told(Kind.MSG)] == [1, 2, 3, 4]
+    assert [body["change"] for body in eve.told(Kind.MSG)] == [1, 3]
+
+
+def test_a_report_is_told_to_who_moderates_and_to_nobody_else(room: Room, turns: FakeTurns) -> None:
+    _, ana = enter(room, turns, "ana", permissions=ALL | {"room:moderate"})
+    _, ben = enter(room, turns, "ben")
+    room.tell_moderators(Kind.EVENT, {"sequence": None, "event": {"kind": "for_moderators"}})
+    turns.turn()
+    assert [body["event"] for body in ana.told(Kind.EVENT)] == [{"kind": "for_moderators"}]
+    assert ben.told(Kind.EVENT) == []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from hub.core.clock import FrozenClock
 from hub.core.context import ANYONE, Actor
@@ -22,9 +23,9 @@ from hub.people.tables import tokens
 from hub.sessions import links
 from hub.web import application, live
 from hub.web.identity import by_claim
-from tests.conftest import Perform
+from tests.conftest import Perform, make_person
 from tests.live.conftest import Run
-from tests.live.loopback import Client, Hub, hub
+from tests.live.loopback import Client, Hub, hub, started_again
 
 pytestmark = pytest.mark.slow
 
@@ -164,5 +165,63 @@ def test_a_guests_socket_ends_with_the_link(
                 clock.advance(3601)
             async with asyncio.timeout(TIMELY_SECONDS if how == "revoked" else 4.5):
                 assert await client.closed() == Closing.NOT_ALLOWED
+
+    run(scenario)
+
+
+def test_whoever_opens_a_socket_is_seen_whatever_their_role(
+    house: House, perform: Perform, ana: Actor, ben: Actor, operator: Actor, lab: str, tmp_path: Path, run: Run
+) -> None:
+    """An observer, an operator, somebody who came by a link, and a program: nobody watches unseen."""
+    perform(ana, "room_standing", session_id=lab, person="ben", standing="observe")
+    perform(ana, "session_change", session_id=lab, visibility="hub")
+    guest = guest_of(house, perform, perform(ana, "link_create", session_id=lab)["secret"])
+    with house.db.read() as conn:
+        program = by_claim(conn, f"token:{perform(ana, 'token_create', name='bot')['token']}", house.clock.now())
+    assert program is not None
+
+    async def scenario() -> None:
+        async with standing(house, tmp_path / "live", perform) as at, at.enter(ana, lab) as hers:
+            for who in (ben, operator, guest, program):
+                async with at.enter(who, lab):
+                    came = await hers.told(Kind.PDELTA)
+                    (entry,) = came["set"]
+                    assert entry["person"] == who.id
+                    assert entry["name"] == who.name
+                gone = await hers.until(lambda f: getattr(f, "kind", None) is Kind.PDELTA and f.body["gone"])
+                assert gone.body["gone"] == [entry["slot"]]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("state", ["locked", "lobby"])
+def test_a_shut_room_lets_its_own_people_back_in_when_its_only_node_was_started_again(
+    house: House, perform: Perform, ana: Actor, ben: Actor, lab: str, tmp_path: Path, run: Run, state: str
+) -> None:
+    perform(ana, "session_change", session_id=lab, visibility="hub")
+    eve = make_person(house, "eve")
+
+    async def asks(rooms: Hub, actor: Actor) -> Kind | int:
+        ticket = await asyncio.to_thread(live.make_ticket, house, actor, {"session": lab})
+        async with rooms.socket(ticket.ticket) as client:
+            await client.say(Hello(1))
+            with contextlib.suppress(ConnectionClosed):
+                await client.told(Kind.WELCOME)
+                return Kind.WELCOME
+            return await client.closed()
+
+    async def scenario() -> None:
+        async with standing(house, tmp_path / "live", perform) as at:
+            async with at.enter(ben, lab) as his:
+                await at.act(ana, "room_door", session_id=lab, state=state)
+                await his.until(lambda f: getattr(f, "kind", None) is Kind.EVENT and f.body["action"] == "room_door")
+            async with started_again(at.rooms) as rooms:
+                assert await asks(rooms, ben) == Kind.WELCOME
+                assert await asks(rooms, eve) == Closing.DOOR
+            await at.act(ana, "room_admit", session_id=lab, person=ben.id, admit=False)
+            async with started_again(at.rooms) as rooms:
+                assert await asks(rooms, ben) == Closing.NOT_ALLOWED, "turned away since"
+                await at.act(ana, "room_door", session_id=lab, state="open")
+                assert [await asks(rooms, who) for who in (ben, eve)] == [Kind.WELCOME] * 2
 
     run(scenario)

@@ -20,7 +20,7 @@ from hub.people import accounts, embedded
 def test_with_web_elsewhere_live_is_no_front_door() -> None:
     made = live.create(Settings(web_url="http://web:8401", live_token="t" * 32))
     paths = [route.path for route in made.routes if isinstance(route, Route | Mount)]
-    assert paths == ["/live/metrics", "/slack", "/healthz"]
+    assert paths == ["/live/metrics", "/slack", "/bot", "/healthz"]
     found = TestClient(made).get("/healthz")
     assert (found.status_code, found.text) == (200, "ok\n")
     assert TestClient(made).get("/api/me").status_code == 404

@@ -36,4 +36,4 @@ for (const { name, hex: given } of vectors.malformed.filter((one) => one.from ==
   }
 }
 if (decode(bytes("ee00")) !== null) faults.push("a kind of the future is to be passed over");
-console.log(JSON.stringify({ checked, faults, kinds: KIND, closings: CLOSE, back: [4001, 4499, 4500, 4999].map(mayReconnect) }));
+console.log(JSON.stringify({ checked, faults, kinds: KIND, closings: CLOSE, back: [4001, 4499, 4500, 4999, 1009].map(mayReconnect) }));

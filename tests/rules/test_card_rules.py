@@ -45,6 +45,13 @@ def event(action: str, kind: str, **facts: Any) -> Event:
     [
         (event("job_submit", "job", workflow=None), Happening(Thing("job", "x_1"), "ses_1", "per_1", HERE)),
         (event("job_submit", "job", workflow="wfl_1"), Happening(Thing("workflow", "wfl_1"), "ses_1", "per_1", HERE)),
+        (
+            event("workflow_resume", "job", workflow="wfl_1"),
+            Happening(Thing("workflow", "wfl_1"), "ses_1", "per_1", HERE),
+        ),
+        (event("run", "experiment"), Happening(Thing("experiment", "x_1"), "ses_1", "per_1", HERE)),
+        (event("experiment_observed", "experiment"), Happening(Thing("experiment", "x_1"), "ses_1")),
+        (event("experiment_cancel", "experiment"), Happening(Thing("experiment", "x_1"), "ses_1")),
         (event("job_observed", "job", state="RUNNING"), Happening(Thing("job", "x_1"), "ses_1")),
         (event("job_observed", "job", state="FAILED"), Happening(Thing("job", "x_1"), "ses_1", is_over=True)),
         (event("job_cancel", "job"), Happening(Thing("job", "x_1"), "ses_1")),

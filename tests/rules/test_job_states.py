@@ -104,3 +104,25 @@ def test_the_sentence_tells_the_place_and_a_pending_cancellation() -> None:
     assert rules.sentence("QUEUED", place=7) == "In the queue, place 7."
     assert rules.sentence("RUNNING", cancel_asked=True) == "Being cancelled."
     assert rules.sentence("CANCELLED", cancel_asked=True) == "Cancelled."
+
+
+@pytest.mark.parametrize("wish", rules.WISHES)
+@pytest.mark.parametrize("state", STATES)
+def test_a_wish_is_granted_somewhere_or_refused_with_a_reason(wish: rules.Wish, state: State) -> None:
+    refused = rules.refusal(wish, state)
+    assert (refused is None) == (state in rules.GRANTED[wish])
+    if refused is None:
+        event = rules.GRANTED[wish][state]
+        # Whatever the hub does itself is a move of the table; the rest is asked where the job is.
+        assert event in TRANSITIONS[state] if event in EVENTS else state in rules.OCCUPYING or event == "already"
+    else:
+        assert refused.code and refused.said
+        assert (refused.code == "job_is_over") == (state in TERMINAL or state == "COLLECTING")
+
+
+def test_a_wish_is_told_until_it_was_passed_on_and_gives_way_to_a_cancellation() -> None:
+    assert rules.sentence("PENDING", wish="hold", waits_for="In Slurm's queue.") == "Being held back."
+    assert rules.sentence("RUNNING", wish="requeue") == "Being taken off its node, to start again."
+    assert rules.sentence("RUNNING", wish="hold") == "Running.", "it started before the wish was passed on"
+    assert rules.sentence("RUNNING", wish="requeue", cancel_asked=True) == "Being cancelled."
+    assert rules.sentence("SUCCEEDED", "Finished.", wish="requeue") == "Finished."

@@ -34,8 +34,9 @@ BY_SESSION_ROLE: dict[str, str] = {
     "room:speak": "owner admin read_write teacher mentor student",
     "room:voice": "owner admin read_write teacher mentor student",
     "room:present": "owner admin read_write teacher mentor student",
-    "room:caption": "owner admin read_write teacher mentor student",
+    "room:ask": "owner admin read_write teacher mentor student",
     "room:moderate": "owner admin teacher mentor",
+    "room:caption": "owner admin teacher mentor",
     "draft:write": "owner admin read_write teacher mentor student",
     "job:submit": "owner admin read_write teacher student",
     "job:cancel": "owner admin read_write teacher student",
@@ -51,6 +52,7 @@ BY_SESSION_ROLE: dict[str, str] = {
     "session:hand_over": "owner",
     "link:create": "owner admin teacher",
     "link:read": "owner admin teacher",
+    "quota:set": "owner admin teacher",
     "policy:set": "owner admin teacher",
 }
 BY_HUB_ROLE: dict[str, str] = {
@@ -75,6 +77,9 @@ BY_HUB_ROLE: dict[str, str] = {
     "account:sign_in_link": "operator",
     "access:explain": "operator",
     "chat:install": "operator",
+    "cluster:add": "operator",
+    "cluster:join": "operator member",
+    "quota:set_any": "operator",
     "notify:set": "operator member",
     "hub:verify": "operator",
     "hub:set_up": "operator",
@@ -83,7 +88,7 @@ BY_HUB_ROLE: dict[str, str] = {
     "sign_in:end": "operator member guest",
 }
 READS = {"session:read", "people:read", "job:read", "entry:read", "artifact:read", "room:join"}
-IN_ROOMS = {"room:speak", "room:voice", "room:present", "room:caption", "draft:write"}
+IN_ROOMS = {"room:speak", "room:voice", "room:present", "draft:write"}
 WITHOUT_IDENTITY = {"entry:write", "artifact:write", *IN_ROOMS, *READS}  # what a guest by link may at most do
 
 SESSION_ROLES: list[SessionRole | None] = [*SESSION_PERMISSIONS, None]

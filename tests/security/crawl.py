@@ -25,7 +25,9 @@ from hub.web import routes
 REFS = {
     "/api/jobs/": "job", "/api/entries/": "entry", "/api/artifacts/": "artifact", "/api/exports/": "export",
     "/api/experiments/": "experiment", "/api/workflows/": "workflow", "/jobs/": "job", "/entries/": "entry",
+    "/experiments/": "experiment",
     "/artifacts/": "artifact", "/api/chats/channels/": "channel", "/api/drafts/": "draft",
+    "/api/messages/": "message", "/s/": "message",
 }  # fmt: skip
 # What must be said beside, for the address to be looked at.
 NEEDED = {"/api/entries/{ref:path}/statement": "?key=lab"}
@@ -36,7 +38,8 @@ OTHERS = {"actor": "anyone", "action": "job:read", "key": "key", "wait": "0"}
 # Fields of actions that name a thing of somebody's: the kind.
 TARGETS = {
     "session_id": "session", "job": "job", "artifact": "artifact", "entry_id": "entry", "link": "link",
-    "object": "job", "draft": "draft",
+    "object": "job", "draft": "draft", "message": "message", "poll": "poll", "report": "report",
+    "experiment": "experiment", "resume": "experiment",  # of a workflow too: another kind of thing is as unknown
 }  # fmt: skip
 # Values of required fields for which any text will not do.
 VALUES: dict[str, Any] = {
@@ -47,10 +50,13 @@ VALUES: dict[str, Any] = {
     "export_type": "overleaf",
     "dag": [{"tool": "distributed_collaboration", "action": "lab_notebook", "entry": {"title": "T", "content": "x"}}],
     "password": "four quiet kettles sing", "totp": "123456", "public_url": "https://hub.example", "step": "mail",
+    "native": "12", "options": ["a", "b"], "question": "Which?", "option": 1, "emoji": "👍",
+    "outcome": "dismissed", "state": "open",
 }  # fmt: skip
 BY_SHAPE: dict[tuple[str, str], Any] = {
     ("lab_notebook", "entry"): {"title": "T", "content": "x"},
     ("note_sign", "entry"): "<entry>",
+    ("workflow_resume", "workflow"): "<workflow>",
 }
 
 
@@ -120,8 +126,8 @@ def _params(shape: Registered, aim: Aim) -> tuple[dict[str, Any], bool]:
         name = field.encode_name
         if (shape.tag, name) in BY_SHAPE:
             params[name] = BY_SHAPE[shape.tag, name]
-            if params[name] == "<entry>":
-                params[name], aimed = aim.ids["entry"], True
+            if params[name] in ("<entry>", "<workflow>"):
+                params[name], aimed = aim.ids[params[name].strip("<>")], True
         elif name in TARGETS and (field.required or name in ("session_id", "entry_id")):
             params[name], aimed = aim.ids[TARGETS[name]], True
             if name == "entry_id":

@@ -23,6 +23,7 @@ from hub.core.context import Actor, Context
 from hub.core.house import House
 from hub.core.ids import new_secret
 from hub.jobs import logs, transitions
+from hub.jobs.clusters.tables import cluster_accounts, clusters
 from hub.jobs.rules import Event
 from hub.jobs.tables import jobs
 from hub.people import accounts, once
@@ -59,6 +60,7 @@ $$\\tilde\\nu(m) = \\tilde\\nu_0 + (B' + B'')\\,m + (B' - B'')\\,m^2 - 4 D m^3$$
 - The rotational constants do not mind, since they are *differences*.
 """
 BOT = Actor(id="tok_bot", name="bot", kind="service", hub_role="service")
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGh5cG90aGV0aWNhbGhvc3RrZXlvZmFjbHVzdGVy"
 HOSTILE = '<img src=x onerror="alert(1)">'
 
 
@@ -87,6 +89,7 @@ class World(msgspec.Struct):
     invitation: str  # the secrets of links that ask somebody: Ben into Ana's session, Ana whether she is who they mean
     chat_link: str
     address_link: str
+    thread: str  # the first message of one
 
 
 def make(house: House, clock: FrozenClock, perform: Perform, ana: Actor, ben: Actor) -> World:
@@ -137,7 +140,8 @@ def make(house: House, clock: FrozenClock, perform: Perform, ana: Actor, ben: Ac
     clock.set(now - dt.timedelta(seconds=60))
     queued = _job(house, perform, ben, session, "second molecule")
     for who, said in ((ana, "Please open the figure and find the gap first."), (ben, f"R0 − P1 is 41.15 {HOSTILE}")):
-        perform(who, "room_message", session_id=session, text=said)
+        said_last = perform(who, "room_message", session_id=session, text=said)["id"]
+    _talk(perform, ana, ben, session, said_last, figure)
     shared = perform(ana, "link_create", session_id=session, role="read", uses=5, label="For the seminar")
     link = shared["link"]
     perform(ben, "link_open", secret=shared["secret"])  # Ben belongs here by two grants, and is one person.
@@ -154,13 +158,50 @@ def make(house: House, clock: FrozenClock, perform: Perform, ana: Actor, ben: Ac
     house.db.write(lambda tx: once.issue(tx, address_link, "email", person=ana.id, expires_at=ends, **link_id))
     for version in (photo, table, text, lines, script):
         previews.make(house, version)
+    _cluster(house, ana)
     number_all(house, "test")
     return World(
         house, ana, ben, _operator(house), session, "ana/hcl-band", running, failed, succeeded, queued, signed,
         unsigned, figure, photo,
         table, text, blob, link, guarded,
-        invitation["invitations"][0]["secret"], chat_link, address_link,
+        invitation["invitations"][0]["secret"], chat_link, address_link, said_last,
     )  # fmt: skip
+
+
+def _talk(perform: Perform, ana: Actor, ben: Actor, session: str, first: str, figure: str) -> None:
+    """A thread with an answer, signs and an edit; something private, something removed, something reported."""
+
+    def say(who: Actor, text: str, **where: str) -> str:
+        said: str = perform(who, "room_message", session_id=session, text=text, **where)["id"]
+        return said
+
+    answer = say(ana, f"41.17 now {HOSTILE}", thread=first)
+    perform(ana, "message_edit", message=answer, text=f"41.17, after the second fit {HOSTILE}")
+    perform(ana, "message_react", message=first, emoji="👍")
+    perform(ben, "message_react", message=first, emoji="👍")
+    perform(ben, "message_remove", message=say(ben, "never mind", thread=first))
+    say(ben, "Is this line real?", about=f"artifact:{figure}")
+    say(ana, f"Between us: yes {HOSTILE}", to="ben")
+    perform(ben, "message_report", message=answer, reason=f"not kind {HOSTILE}")
+    rude = say(ben, f"Whoever drew this {HOSTILE}")
+    perform(ana, "message_report", message=rude, reason="rude")
+
+
+def _cluster(house: House, ana: Actor) -> None:
+    """A cluster that Ana has an account on, and one that she has not; rows alone, since nobody is asked here."""
+    now = house.clock.now()
+    about = {"kind": "slurm", "port": 22, "host_keys": [HOST_KEY], "made_by": "per_x", "made_at": now, "path": []}
+    standing = {"reached": True, "version": "22.05.8", "per_minute": {"squeue": 2, "sacct": 1, "sbatch": 1}}
+    account = {"person": ana.id, "login": "anan", "public_key": f"{HOST_KEY} collegium:ana@raven", "made_at": now}
+    account |= {"tested_at": now - dt.timedelta(hours=4), "standing": standing}
+
+    def work(tx: Any) -> None:
+        for name, price, defaults in (("raven", 0.02, {"partition": "short"}), ("crow", None, {})):
+            row = {"id": f"cl_{name}", "name": name, "host": f"login.{name}.example.org", "defaults": defaults}
+            tx.execute(sa.insert(clusters).values(**about, **row, price_per_core_hour=price))
+        tx.execute(sa.insert(cluster_accounts).values(id="acc_x", cluster="cl_raven", **account))
+
+    house.db.write(work)
 
 
 def _operator(house: House) -> Actor:

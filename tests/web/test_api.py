@@ -7,6 +7,8 @@ from starlette.testclient import TestClient
 
 from hub.core.context import Actor
 from hub.core.house import House
+from hub.core.ids import new_id, new_secret, secret_digest
+from hub.people.tables import tokens
 from hub.web import routes
 from hub.work.dispatcher import number_all
 from tests.conftest import Perform
@@ -43,6 +45,26 @@ def test_every_wrong_body_has_the_one_shape(client: Client, ana: Actor) -> None:
     for body in (b"", b"{", b"\xff", b"[" * 100_000, b"null", b'{"tool":"x"}', b'{"tool":1}'):
         is_problem(program.post("/api/actions", content=body), 400)
     is_problem(program.post("/api/actions", content=b" " * (5 << 20)), 413)
+
+
+def as_live(client: Client, house: House) -> TestClient:
+    """The live process, as web sees it."""
+    secret = new_secret("clg")
+    values = {"id": new_id("tok"), "kind": "service", "name": "live", "digest": secret_digest(secret)}
+    house.db.write(lambda tx: tx.execute(tokens.insert().values(created_at=house.clock.now(), **values)) and None)
+    live = client()
+    live.headers["Authorization"] = f"Bearer {secret}"
+    return live
+
+
+LIVE_ROUTES = ("redeem", "recheck", "knock", "messages", "call", "drafts/open", "drafts/edits", "drafts/updates")
+
+
+@pytest.mark.parametrize("route", LIVE_ROUTES)
+def test_what_a_service_sends_wrong_is_told_too(client: Client, house: House, route: str) -> None:
+    live = as_live(client, house)
+    for body in (b"", b"{", b"\xff", b'{"session":"\xff"}', b"[" * 100_000, b"null", b'{"session":1}'):
+        is_problem(live.post(f"/api/live/{route}", content=body), 400)
 
 
 def test_nobody_gets_anything_without_a_credential(client: Client) -> None:
@@ -204,15 +226,8 @@ def test_signing_out_ends_the_cookie(client: Client, perform: Perform, operator:
 
 
 def test_a_ticket_opens_one_socket_once(client: Client, house: House, ana: Actor, perform: Perform) -> None:
-    from hub.core.ids import new_id, new_secret, secret_digest
-    from hub.people.tables import tokens
-
     session = perform(ana, "session_create", name="hers")["session"]
-    secret = new_secret("clg")
-    values = {"id": new_id("tok"), "kind": "service", "name": "live", "digest": secret_digest(secret)}
-    house.db.write(lambda tx: tx.execute(tokens.insert().values(created_at=house.clock.now(), **values)) and None)
-    live = client()
-    live.headers["Authorization"] = f"Bearer {secret}"
+    live = as_live(client, house)
     ticket = client(ana).post("/api/tickets", json={"session": session}).json()["ticket"]
     redeemed = live.post("/api/live/redeem", json={"ticket": ticket})
     assert redeemed.json()["session"] == session and redeemed.json()["member"]["role"] == "owner"

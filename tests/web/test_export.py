@@ -123,6 +123,55 @@ def test_everything_is_there_and_its_sums_agree(lived_in: House, export: Export,
     assert {one["file"] for one in info} == {p for p in listed if "/artifacts/" in p or "/older/" in p}
 
 
+def test_drafts_are_there_as_markdown_with_their_versions(
+    lived_in: House, ana: Actor, perform: Perform, export: Export, hub: ByTestClient, tmp_path: Path
+) -> None:
+    draft = perform(ana, "draft_create", name="Plan: A/B?", text="# Plan\n\nfirst\n")["id"]
+    first = perform(ana, "draft_version", draft=draft, name="as sent")
+    entry = {"title": "Of it", "content": "# Plan\n\nfirst\n", "draft_version": first["id"]}
+    perform(ana, "lab_notebook", entry=entry)
+    other = perform(ana, "draft_create", name="Plan: A/B?", text="")["id"]
+    ran = export("ana/personal", "out")
+    assert ran.code == 0 and "2 drafts" in ran.out, ran.err
+    root, place = tmp_path / "out", tmp_path / "out" / "ana" / "personal" / "drafts"
+    check_sums(root)
+    home = place / "d1-Plan_ A_B_"
+    assert (home / "text.md").read_text() == (home / "v1.md").read_text() == "# Plan\n\nfirst\n"
+    assert (place / "d2-Plan_ A_B_" / "text.md").read_bytes() == b""
+    told = json.loads((home / "draft.json").read_text())
+    assert (told["ref"], told["name"], told["created_by"]) == ("ana/personal#d1", "Plan: A/B?", "ana")
+    (version,) = told["versions"]
+    assert (version["name"], version["author"]) == ("as sent", "ana")
+    assert version["sha256"] == hashlib.sha256((root / version["file"]).read_bytes()).hexdigest()
+    page = (place.parent / "entries" / "n2-Of it" / "v1.md").read_text()
+    assert f'draft_version: {{"id":"{first["id"]}","file":"{version["file"]}"}}' in page
+    # Taken up again, what changed is fetched, a version is not; what was removed at the hub stays.
+    perform(ana, "draft_rename", draft=draft, name="Plan C")
+    perform(ana, "draft_remove", draft=other)
+    hub.asked.clear()
+    assert export("ana/personal", "out").code == 0
+    check_sums(root)
+    assert not [path for path in hub.asked if path.startswith("/api/drafts/") and "/versions/" in path]
+    assert json.loads((home / "draft.json").read_text())["name"] == "Plan C"
+    assert (place / "d2-Plan_ A_B_" / "text.md").exists()
+
+
+def test_a_draft_that_is_removed_while_it_is_exported_is_said_to_be_missing(
+    lived_in: House, ana: Actor, perform: Perform, export: Export, hub: ByTestClient, tmp_path: Path
+) -> None:
+    draft = perform(ana, "draft_create", name="Plan", text="x")["id"]
+
+    def removed(request: httpx.Request) -> None:
+        if request.url.path == f"/api/drafts/{draft}":
+            hub.faults.clear()
+            perform(ana, "draft_remove", draft=draft)
+
+    hub.faults.append(removed)
+    ran = export("ana/personal", "out")
+    assert ran.code == 0 and "0 drafts" in ran.out and "left out: draft 1: there is no draft" in ran.out
+    check_sums(tmp_path / "out")
+
+
 def test_a_signature_verifies_and_names_what_lies_beside_it(lived_in: House, export: Export, tmp_path: Path) -> None:
     assert export("ana/personal", "out").code == 0
     entries = tmp_path / "out" / "ana" / "personal" / "entries"

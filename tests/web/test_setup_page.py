@@ -66,7 +66,7 @@ def test_only_operators_see_it(client: Client, ana: Actor, house: House, browser
 
 def test_a_step_is_saved_tested_and_shown_without_a_script(browser: TestClient, house: House, tmp_path: Path) -> None:
     before = text_of(browser.get("/setup").text)
-    assert "None of five steps are done" in before
+    assert "None of six steps are done" in before
     folder = str(tmp_path / "backups")
     fields = {"action": "setup_change", "next": "/setup#backup", "backup.folder": folder}
     saved = browser.post("/do", data=fields)
@@ -75,7 +75,7 @@ def test_a_step_is_saved_tested_and_shown_without_a_script(browser: TestClient, 
     run_tests(house)
     after = text_of(browser.get("/setup").text)
     assert f"{folder} keeps what is written there, sealed." in after
-    assert "One of five steps is done" in after
+    assert "One of six steps is done" in after
 
 
 def test_a_step_can_be_skipped_and_tested_by_its_buttons(browser: TestClient, house: House) -> None:

@@ -139,7 +139,7 @@ class LocalBackend:
     def clear(self, job: str, run: int) -> None:
         """What was fetched need not lie here as well; the runner's own small files stay."""
         folder = self.folder(job, run)
-        for name in ("work", "tmp", "shm", "given"):
+        for name in ("work", "tmp", "shm", "given", "partial"):
             shutil.rmtree(folder / name, ignore_errors=True)
         (folder / "log").unlink(missing_ok=True)
 

@@ -25,8 +25,9 @@ from hub.rooms.drafts import log, rules, views
 from hub.rooms.drafts.document import Document
 from hub.rooms.drafts.tables import draft_checkpoints, draft_updates, draft_versions, drafts
 from hub.rooms.drafts.views import DraftRow, VersionRow
+from hub.rooms.names import Ref
+from hub.sessions import names as sessions
 
-Ref = Annotated[str, Meta(min_length=1, max_length=200)]
 Number = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 
@@ -66,10 +67,13 @@ class RemoveDraft(Action, frozen=True, kw_only=True, tag="draft_remove"):
 
 
 class DraftRemoved(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left of it."""
+    """What is left of it: `versions` says how many went with it."""
 
     id: str
     session: str
+    number: int
+    name: str
+    versions: int
 
 
 @handles(CreateDraft, needs="draft:write")
@@ -179,6 +183,9 @@ def restore_version(act: RestoreVersion, ctx: Context) -> DraftRow:
 def remove_draft(act: RemoveDraft, ctx: Context) -> DraftRemoved:
     """Its row stays, so that neither its id nor its number ever means another draft."""
     row = _writable(ctx, act.draft)
+    kept = ctx.execute(
+        sa.select(sa.func.count()).select_from(draft_versions).where(draft_versions.c.draft == row.id)
+    ).scalar_one()
     for table in (draft_updates, draft_checkpoints, draft_versions):
         ctx.execute(sa.delete(table).where(table.c.draft == row.id))
     ctx.execute(
@@ -188,7 +195,7 @@ def remove_draft(act: RemoveDraft, ctx: Context) -> DraftRemoved:
     )
     ctx.about("draft", row.id, row.session, number=row.number)
     ctx.publish(f"session:{row.session}", {"kind": "draft", "draft": row.id, "sequence": row.head})
-    return DraftRemoved(id=row.id, session=row.session)
+    return DraftRemoved(id=row.id, session=row.session, number=row.number, name=row.name, versions=kept)
 
 
 def _writable(ctx: Context, ref: str) -> sa.Row[Any]:
@@ -212,13 +219,5 @@ def _name(name: str) -> str:
 
 def _row(ctx: Context, draft: str) -> DraftRow:
     row = _locked(ctx, draft)
-    return DraftRow(
-        id=row.id,
-        session=row.session,
-        number=row.number,
-        name=row.name,
-        sequence=row.head,
-        created_by=people.person(ctx, row.created_by),
-        created=iso(row.created_at),
-        updated=iso(row.updated_at),
-    )
+    place = sessions.full_name(ctx, row.session)
+    return views.draft_row(ctx, row, place, people.person(ctx, row.created_by))

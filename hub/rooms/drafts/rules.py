@@ -8,6 +8,7 @@ refers to something missing aside, without a word, and leave it out of everythin
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 
 import msgspec
@@ -226,5 +227,5 @@ def clean_name(name: str) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Whether a cleaned name names anything."""
-    return 0 < len(name) <= limits.TITLE_CHARACTERS
+    """Whether a cleaned name names anything: it is no longer than titles are, and something of it can be seen."""
+    return len(name) <= limits.TITLE_CHARACTERS and any(unicodedata.category(each)[0] not in "CZ" for each in name)

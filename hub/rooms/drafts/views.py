@@ -7,22 +7,23 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from hub.core.access import Guarded, guards
 from hub.core.clock import iso
 from hub.core.context import Scope
 from hub.core.errors import NotFound
 from hub.core.keys import unseal
 from hub.people import views as people
 from hub.people.views import PersonView
-from hub.rooms.drafts import log
+from hub.rooms.drafts import log, names
 from hub.rooms.drafts.document import Document
 from hub.rooms.drafts.tables import draft_versions, drafts
+from hub.sessions import names as sessions
 
 
 class DraftRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A draft in a list."""
+    """A draft in a list; `ref` is what people call it (`ana/lab#d2`), `url` the room with it on the stage."""
 
     id: str
+    ref: str
     session: str
     number: int
     name: str
@@ -30,6 +31,7 @@ class DraftRow(msgspec.Struct, frozen=True, kw_only=True):
     created_by: PersonView
     created: str
     updated: str
+    url: str
 
 
 class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +50,7 @@ class DraftView(msgspec.Struct, frozen=True, kw_only=True):
     """A draft with its text."""
 
     id: str
+    ref: str
     session: str
     number: int
     name: str
@@ -58,6 +61,7 @@ class DraftView(msgspec.Struct, frozen=True, kw_only=True):
     created_by: PersonView
     created: str
     updated: str
+    url: str
     may_write: bool
 
 
@@ -66,6 +70,7 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     draft: str
+    ref: str
     number: int
     name: str
     sequence: int
@@ -75,28 +80,14 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     at: str
 
 
-@guards("draft")
-def draft_guard(conn: sa.Connection, draft_id: str) -> Guarded | None:
-    row = log.row(conn, draft_id)
-    return None if row is None else Guarded(row.session, row.created_by)
-
-
-@guards("draft_version")
-def version_guard(conn: sa.Connection, version_id: str) -> Guarded | None:
-    row = conn.execute(
-        sa.select(drafts.c.session, draft_versions.c.author)
-        .join(drafts, drafts.c.id == draft_versions.c.draft)
-        .where(draft_versions.c.id == version_id)
-    ).first()
-    return None if row is None else Guarded(row.session, row.author)
-
-
 def draft(scope: Scope, ref: str) -> DraftView:
     """One draft."""
     row = _row(scope, ref)
     document = log.load(scope.conn, scope.house.keys.domain(row.session), row)
+    place = sessions.full_name(scope, row.session)
     return DraftView(
         id=row.id,
+        ref=names.name(place, row.number),
         session=row.session,
         number=row.number,
         name=row.name,
@@ -107,6 +98,7 @@ def draft(scope: Scope, ref: str) -> DraftView:
         created_by=people.person(scope, row.created_by),
         created=iso(row.created_at),
         updated=iso(row.updated_at),
+        url=names.url(scope, place, row.id),
         may_write=scope.access.may(row.session, "draft:write"),
     )
 
@@ -120,19 +112,24 @@ def session_drafts(scope: Scope, ref: str | None) -> list[DraftRow]:
         .order_by(drafts.c.updated_at.desc(), drafts.c.number.desc())
     ).all()
     known = people.people(scope, {row.created_by for row in rows})
-    return [
-        DraftRow(
-            id=row.id,
-            session=row.session,
-            number=row.number,
-            name=row.name,
-            sequence=row.head,
-            created_by=known[row.created_by],
-            created=iso(row.created_at),
-            updated=iso(row.updated_at),
-        )
-        for row in rows
-    ]
+    place = sessions.full_name(scope, session)
+    return [draft_row(scope, row, place, known[row.created_by]) for row in rows]
+
+
+def draft_row(scope: Scope, row: sa.Row[Any], place: str, by: PersonView) -> DraftRow:
+    """A draft's row as it is listed; `place` is its session's full name, `by` who began it."""
+    return DraftRow(
+        id=row.id,
+        ref=names.name(place, row.number),
+        session=row.session,
+        number=row.number,
+        name=row.name,
+        sequence=row.head,
+        created_by=by,
+        created=iso(row.created_at),
+        updated=iso(row.updated_at),
+        url=names.url(scope, place, row.id),
+    )
 
 
 def versions(scope: Scope, draft_id: str) -> list[VersionRow]:
@@ -164,6 +161,7 @@ def version(scope: Scope, ref: str, number: int) -> VersionView:
     return VersionView(
         id=found.id,
         draft=row.id,
+        ref=names.name(sessions.full_name(scope, row.session), row.number),
         number=found.number,
         name=found.name,
         sequence=found.sequence,

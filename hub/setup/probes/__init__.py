@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from hub.core.house import House
 from hub.core.settings import Settings
-from hub.setup.probes import backup, mail, owner, public_url, slack
+from hub.setup.probes import backup, clusters, mail, owner, public_url, slack
 from hub.setup.rules import Check, StepName
 
 # (house, settings as they are stored now, who asked for proof; None: leave no trace)
@@ -19,4 +19,5 @@ TESTS: dict[StepName, Test] = {
     "slack": slack.test,
     "mail": mail.test,
     "backup": backup.test,
+    "clusters": clusters.test,
 }

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from hub.core import tls
+from hub.core.decoding import UNREADABLE
 from hub.core.errors import HubError
 from hub.core.fetch import Fetched, fetch
 from hub.core.house import House
@@ -50,7 +51,7 @@ def ask(settings: Settings) -> Fetched:
 def _is_ours(house: House, settings: Settings, answer: Fetched) -> Check:
     try:
         there = msgspec.json.decode(answer.body, type=_Health).instance
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         there = ""
     if there == instance(house):
         where = "; links open on this machine only" if settings.is_loopback else ""

@@ -12,6 +12,7 @@ from hub import perform
 from hub.chats import installations
 from hub.chats.actions import InstallChat
 from hub.core.context import SYSTEM, Actor, Context
+from hub.core.decoding import UNREADABLE
 from hub.core.errors import HubError, Unavailable
 from hub.core.fetch import Fetched, fetch
 from hub.core.house import House
@@ -186,7 +187,7 @@ def _body(answer: Fetched) -> dict[str, Any]:
         raise _Refused("ratelimited")
     try:
         body: dict[str, Any] = msgspec.json.decode(answer.body, type=dict)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         raise Unavailable(f"Slack answered with status {answer.status} and no JSON", code="slack_away") from None
     if body.get("ok") is not True:
         raise _Refused(str(body.get("error", "unknown_error"))[:100])

@@ -113,10 +113,10 @@ def show(scope: Scope, params: dict[str, str]) -> str:
     )
 
 
-def pictured(graph: Graph) -> Lineage:
+def pictured(graph: Graph, label: str = "") -> Lineage:
     """The graph as its picture (made of escaped text where it is drawn) and as a list."""
     return Lineage(
-        picture=Markup(lineage.drawing(graph)),  # noqa: S704
+        picture=Markup(lineage.drawing(graph, label) if label else lineage.drawing(graph)),  # noqa: S704
         items=[
             Item(
                 item.node.label,

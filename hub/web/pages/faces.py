@@ -53,6 +53,7 @@ _JOB_STATES: dict[str, State] = {
     "OUT_OF_MEMORY": State("Out of memory", "failed", "bad"),
     "CANCELLED": State("Cancelled", "stopped", ""),
     "NODE_FAILED": State("Node failed", "failed", "bad"),
+    "SKIPPED": State("Not started", "later", ""),
     "UNKNOWN_OUTCOME": State("Outcome unknown", "unknown", "wait"),
 }
 

@@ -11,11 +11,13 @@ from hub.artifacts import views as artifacts
 from hub.core.context import ANYONE, Scope
 from hub.jobs import rules
 from hub.jobs import views as jobs
+from hub.jobs.clusters import views as clusters
 from hub.jobs.tables import jobs as jobs_table
 from hub.notebook import views as notebook
 from hub.sessions import invitations
 from hub.sessions import views as sessions
 from hub.sessions.views import SessionView
+from hub.web.pages import clusters as clusters_page
 from hub.web.pages import frames, invitation, pictures, render, signin, words
 from hub.web.pages import jobs as jobs_page
 from hub.web.pages.faces import Act, Card, Need, State, Way
@@ -40,6 +42,7 @@ class Backend(msgspec.Struct, frozen=True):
     name: str
     text: str
     state: State
+    href: str = ""
 
 
 def show(scope: Scope, params: dict[str, str]) -> str:
@@ -62,7 +65,7 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         ways=[] if own or cards else _ways(mine),
         sessions=[_session(row, scope) for row in mine],
         may_create=scope.actor.kind == "person",
-        backends=[_this_hub(scope)],
+        backends=[_this_hub(scope), *_clusters(scope)],
     )
 
 
@@ -144,6 +147,20 @@ def _this_hub(scope: Scope) -> Backend:
     full = taken >= places
     text = f"{words.sentence(words.number(taken)) if taken else 'None'} of {words.number(places)} places taken"
     return Backend("This hub", text, State("Full", "waiting", "wait") if full else State("Free", "good", "ok"))
+
+
+def _clusters(scope: Scope) -> list[Backend]:
+    """The clusters, with how one's account on each stands; none for a guest by link, who has none anywhere."""
+    known = clusters.all_clusters(scope).clusters if scope.actor.kind == "person" else []
+    return [
+        Backend(
+            each.name,
+            each.host if each.account is None else f"As {each.account.login} on {each.host}",
+            clusters_page.state(each.account),
+            clusters_page.at(each.name),
+        )
+        for each in known
+    ]
 
 
 def _taken(scope: Scope) -> int:

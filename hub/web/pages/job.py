@@ -10,12 +10,14 @@ from markupsafe import Markup
 from hub.artifacts import views as artifacts
 from hub.artifacts.lineage import Edge, Graph, Node
 from hub.core.context import Scope
+from hub.core.errors import Conflict
 from hub.jobs import rules
 from hub.jobs import views as jobs
+from hub.jobs.clusters import connecting
 from hub.jobs.views import JobView
 from hub.ledger import followers
 from hub.sessions import views as sessions
-from hub.web.pages import frames, log_lines, pictures, render, words
+from hub.web.pages import frames, log_lines, pictures, render, steps, words
 from hub.web.pages.artifact import Lineage, pictured
 from hub.web.pages.faces import Act, Fact, Lacking, State, Step, Usage, job_state
 
@@ -67,23 +69,44 @@ def show(scope: Scope, params: dict[str, str]) -> str:
     view = jobs.job(scope, params["ref"])
     session = sessions.session(scope, view.session)
     files = artifacts.job_outputs(scope, view.id)
+    way_in = _way_in(scope, view)
     return render.html(
         "job.html",
         frames.within(scope, session, f"Job {view.number}, {view.name}", "Jobs"),
         now=scope.now,
         after=after,
         job=_face(scope, view, frames.home_of(session)),
-        steps=_steps(view, scope.now),
+        stations=_stations(view, scope.now),
         log=log(scope, view),
         outputs=[pictures.card(scope, row) for row in files[:_MOST_CARDS]],
         outputs_say=_outputs_say(view, len(files)),
         lineage=_lineage(view) if view.inputs or view.outputs else None,
-        notes=view.notes,
+        workflow=None if view.of_workflow is None else steps.of_workflow(view.of_workflow, view.id),
+        notes=(*_placed(view), *view.notes),
         usage=_usage(view),
-        setup=_setup(scope, view),
+        hints=view.efficiency.hints if view.efficiency else (),
+        setup=_setup(view, way_in),
         environment=[Fact(key, _flat(value)) for key, value in (view.found_environment or {}).items() if _told(value)],
-        again=[f"collegium job logs {view.ref}", f"collegium job status {view.ref}"],
+        again=[
+            *(f"collegium job {verb} {view.ref}" for verb in ("logs", "status")),
+            *([] if way_in is None else [way_in.command]),
+        ],
     )
+
+
+def _placed(view: JobView) -> list[str]:
+    """Why it is where it is, until when it is to have ended, and what became of thinking that over."""
+    placed = view.placed
+    if placed is None:
+        return []
+    found = [f"Sent to {_WHERE.get(view.backend, view.backend)}: {placed.why.rstrip('.')}."] if placed.why else []
+    if placed.deadline is not None:
+        found.append(f"It is to have ended by {words.moment(placed.deadline)} UTC.")
+    if placed.moves:
+        found.append(f"It was moved {words.count(placed.moves, 'time')}.")
+    if placed.moving_to is not None and view.state == "PENDING":
+        found.append(f"It goes to {placed.moving_to} as soon as it surely cannot start here any more.")
+    return [*found, *([placed.said] if placed.said else [])]
 
 
 def log(scope: Scope, view: JobView) -> Log:
@@ -121,8 +144,8 @@ def _running(view: jobs.JobRow, since: dt.datetime, where: str, now: dt.datetime
     elapsed = Markup('<elapsed-time since="{}">{}</elapsed-time>').format(
         since.isoformat(), words.duration((now - since).total_seconds())
     )
-    if view.reason.startswith("Being cancelled"):
-        return Markup("Being cancelled, after {} on {}.").format(elapsed, where)
+    if view.reason.startswith("Being"):
+        return Markup("{}, after {} on {}.").format(view.reason.rstrip("."), elapsed, where)
     rest = view.progress.remaining_seconds if view.progress else None
     left = "" if rest is None else ", nearly there" if rest < 5 else f", about {words.duration(_round(rest))} left"
     return Markup("Running for {} on {}{}.").format(elapsed, where, left)
@@ -139,6 +162,9 @@ def _face(scope: Scope, view: JobView, room: str) -> Face:
     may_cancel = not over and not view.cancel_asked and scope.access.may(view.session, "job:cancel")
     cancel = Act("Cancel job", action="job_cancel", fields={"job": view.id}, next=f"/jobs/{view.id}",
                  look="danger", glyph="stop")  # fmt: skip
+    branch = Act("Cancel what waits for it too", action="job_cancel", fields={"job": view.id, "downstream": "true"},
+                 next=f"/jobs/{view.id}", look="danger", glyph="stop")  # fmt: skip
+    waited_for = view.of_workflow is not None and any(view.step in step.after for step in view.of_workflow.steps)
     context = ""
     if view.of_workflow is not None:
         place = [step.job for step in view.of_workflow.steps].index(view.id) + 1
@@ -150,18 +176,28 @@ def _face(scope: Scope, view: JobView, room: str) -> Face:
         context=context,
         title=view.name,
         state=job_state(view.state),
-        done=over and view.log_done,
+        # The picture of its workflow goes on after a step's own end.
+        done=over and view.log_done and (view.of_workflow is None or steps.is_over(view.of_workflow)),
         says=says(view, scope.now),
         fraction=view.progress.fraction if view.progress else None,
         progress_text=_counted(view),
         trouble=Lacking(view.reason, _remedy(view)) if view.state in _FAILED else None,
         room=f"{room}?look=job:{view.id}",
-        acts=[cancel] if may_cancel else [],
+        acts=[*_wishes(view), *([cancel, *([branch] if waited_for else [])] if may_cancel else [])],
         script=view.script.text or "",
         script_path=view.script.path or "",
         script_href=next((f"/artifacts/{each.version}" for each in view.inputs if each.path == view.script.path), ""),
         script_digest=view.script.digest,
     )
+
+
+_WISHES = {"hold": "Hold back", "release": "Release", "requeue": "Start again"}
+
+
+def _wishes(view: JobView) -> list[Act]:
+    """What can be asked for beside its end."""
+    here = {"fields": {"job": view.id}, "next": f"/jobs/{view.id}"}
+    return [Act(_WISHES[wish], action=f"job_{wish}", look="quiet", **here) for wish in view.may]  # type: ignore[arg-type]
 
 
 def _counted(view: JobView) -> str:
@@ -179,31 +215,33 @@ def _remedy(view: JobView) -> str:
     return "The last lines of its log may say why." if view.log_size_bytes else ""
 
 
-def _steps(view: JobView, now: dt.datetime) -> list[Step]:
+def _stations(view: JobView, now: dt.datetime) -> list[Step]:
     """The stations: what is behind with how long it took, where it is, what is still to come."""
-    steps = [Step("Submitted", "good", "done", [f"by {view.submitted_by.name}"], at=view.submitted_at)]
+    found = [Step("Submitted", "good", "done", [f"by {view.submitted_by.name}"], at=view.submitted_at)]
     over = view.state in rules.TERMINAL
     if view.started_at is not None:
         waited = (view.started_at - view.submitted_at).total_seconds()
-        steps.append(Step("Waited", "good", "done", [words.duration(waited)]))
+        found.append(Step("Waited", "good", "done", [words.duration(waited)]))
         ran = words.duration(((view.ended_at or now) - view.started_at).total_seconds())
         if over or view.state == "COLLECTING":
-            steps.append(Step("Ran", "good", "done", [ran], at=view.started_at))
+            found.append(Step("Ran", "good", "done", [ran], at=view.started_at))
     here = job_state(view.state)
     lines = [words.ago(view.ended_at, now)] if over and view.ended_at else []
     if view.state == "RUNNING" and view.started_at:
         lines = [f"since {words.clock(view.started_at)} UTC"]
     if over and view.exit_code is not None and view.state == "FAILED":
         lines.append(f"exit code {view.exit_code}")
-    steps.append(Step(here.word, here.glyph, "here", lines, here.tint))
+    found.append(Step(here.word, here.glyph, "here", lines, here.tint))
     if not over:
         ahead = _WAY[_WAY.index(view.state) + 1 :] if view.state in _WAY else ("RUNNING", "COLLECTING")
-        steps += [Step(job_state(each).word, "later", "later") for each in ahead if each != "PENDING"]
-        steps.append(Step("Succeeded", "later", "later"))
-    return steps
+        found += [Step(job_state(each).word, "later", "later") for each in ahead if each != "PENDING"]
+        found.append(Step("Succeeded", "later", "later"))
+    return found
 
 
 def _outputs_say(view: JobView, many: int) -> str:
+    if view.attached:
+        return "left where they are"
     if not many:
         return "none" if view.state in rules.TERMINAL else "none so far; they come when it ends"
     places = sum(each.kind == "reference" for each in view.outputs)
@@ -246,6 +284,23 @@ def _usage(view: JobView) -> list[Usage]:
         most = asked.wall_seconds
         found.append(Usage("Time", words.duration(used.wall_seconds), words.duration(most) if most else "",
                            _share(used.wall_seconds, most)))  # fmt: skip
+    found += _held(view)
+    return found
+
+
+def _held(view: JobView) -> list[Usage]:
+    """Hours of cores and GPUs that it kept from others, and what they cost, where they cost anything."""
+    cost = view.cost
+    if cost is None or view.started_at is None:
+        return []
+    found = [Usage("Core hours", words.hours(cost.core_hours), "", 0.0)]
+    if cost.gpu_hours:
+        found.append(Usage("GPU hours", words.hours(cost.gpu_hours), "", 0.0))
+    if cost.amount is None:
+        found.append(Usage("Cost", "unknown", "", 0.0, f"Nobody has said what {view.backend} costs."))
+    elif cost.amount or cost.most:
+        most = f"At most {words.money(cost.most)} {cost.currency}." if cost.most is not None else ""
+        found.append(Usage("Cost", f"{words.money(cost.amount)} {cost.currency}".rstrip(), "", 0.0, most))
     return found
 
 
@@ -260,7 +315,7 @@ def _busy(used: float, asked: float | None) -> str:
     return f"Busy {min(share, 1):.0%} of the time{': well chosen' if share > 0.7 else ''}."
 
 
-def _setup(scope: Scope, view: JobView) -> list[Fact]:
+def _setup(view: JobView, way_in: connecting.ConnectionView | None) -> list[Fact]:
     facts = [
         Fact("Runs on", _WHERE.get(view.backend, view.backend)),
         Fact("Called", view.ref, code=True),
@@ -268,6 +323,10 @@ def _setup(scope: Scope, view: JobView) -> list[Fact]:
         Fact("By", view.submitted_by.name),
         Fact("Seen by", "who can see this?", href=f"/who?object={view.id}"),
     ]
+    if way_in is not None:
+        facts.append(Fact("Node", way_in.node))
+        if way_in.portal_url:
+            facts.append(Fact("Portal", "the cluster's own pages", href=way_in.portal_url))
     if view.script.interpreter:
         words_said = (*view.script.interpreter, view.script.path or "", *view.args)
         facts.append(Fact("Command", " ".join(filter(None, words_said)), code=True))
@@ -275,6 +334,16 @@ def _setup(scope: Scope, view: JobView) -> list[Fact]:
         facts.append(Fact("Sandbox", "yes" if view.sandboxed else "no: it ran with the hub's own rights"))
     facts += [Fact(f"${name}", value, code=True) for name, value in view.env.items()]
     return facts
+
+
+def _way_in(scope: Scope, view: JobView) -> connecting.ConnectionView | None:
+    """For its submitter, while it runs on a cluster."""
+    if view.state != "RUNNING" or view.submitted_by.id != scope.actor.id:
+        return None
+    try:
+        return connecting.connection(scope, view.id)
+    except Conflict:
+        return None
 
 
 def _told(value: object) -> bool:

@@ -9,15 +9,19 @@ import msgspec
 from hub.core.context import Scope
 from hub.jobs import rules
 from hub.jobs import views as jobs
+from hub.jobs.clusters import choosing
+from hub.orchestrator import views as experiments
+from hub.orchestrator.views import ExperimentView
 from hub.sessions import views as sessions
-from hub.web.pages import frames, render, words
+from hub.web.pages import frames, render, steps, words
 from hub.web.pages.faces import Act, Crumb, JobRow, Way, job_state
 
 
 class Form(msgspec.Struct, frozen=True):
-    """Where the form to submit a job sends it."""
+    """Where the form to submit a job sends it, and the clusters its reader can choose from."""
 
     session: str
+    clusters: list[str]
 
 
 def show(scope: Scope, params: dict[str, str]) -> str:
@@ -32,9 +36,27 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         now=scope.now,
         rows=[row(each, scope.now) for each in page.jobs],
         says=_says(page.jobs) if page.jobs else _EMPTY,
+        use=f"{frames.home_of(session)}/usage",
         older=f"{here}?cursor={page.cursor}" if page.cursor else "",
         ways=_ways(session.name) if may_submit else [],
-        form=Form(session.id) if may_submit else None,
+        form=Form(session.id, _clusters(scope)) if may_submit else None,
+        experiments=[_experiment(each, scope.now) for each in experiments.session_experiments(scope, session.id)],
+    )
+
+
+def _clusters(scope: Scope) -> list[str]:
+    return sorted(each.cluster for each in choosing.usable(scope, scope.actor.id))
+
+
+def _experiment(view: ExperimentView, now: dt.datetime) -> JobRow:
+    at, ended = frames.instant(view.at), None if view.ended is None else frames.instant(view.ended)
+    return JobRow(
+        href=f"/experiments/{view.experiment}",
+        title=steps.experiment_title(view),
+        text=f"By {view.by.name}. {steps.experiment_says(view)}",
+        state=job_state(view.state),
+        at=words.duration(((ended or now) - at).total_seconds()),
+        remark=words.ago(ended, now) if ended else "",
     )
 
 
@@ -47,9 +69,11 @@ def everywhere(scope: Scope, params: dict[str, str]) -> str:
         now=scope.now,
         rows=[row(each, scope.now, session=True) for each in page.jobs],
         says=_says(page.jobs) if page.jobs else _EMPTY,
+        use="/resources",
         older=f"/jobs?cursor={page.cursor}" if page.cursor else "",
         ways=_ways(""),
         form=None,
+        experiments=[],
     )
 
 

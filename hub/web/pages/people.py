@@ -6,7 +6,7 @@ import datetime as dt
 
 import msgspec
 
-from hub.core import limits
+from hub.core import features, limits
 from hub.core.context import Scope
 from hub.sessions import reach
 from hub.sessions import views as sessions
@@ -20,6 +20,12 @@ _ROLES = (("read", "Read"), ("read_write", "Read and write"), ("admin", "Read, w
 _LINK_ROLES = (("read", "look around"), ("read_write", "look around and write"))
 _EXPIRIES = (("One hour", 1), ("One day", 24), ("One week", 168), ("Four weeks", 672))
 _VISIBILITIES = (("session", "Only who takes part"), ("hub", "Every member of this hub may look"))
+_OFFERS = {
+    "live_cursor": "Cursors of the others",
+    "voice_chat": "Voice and camera",
+    "screen_sharing": "Showing a screen",
+    "private_messages": "Messages to one person",
+}
 _DETAILS = (
     ("full", "All they have to say"),
     ("names", "Titles and states, nothing of the contents"),
@@ -59,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     visibility: str
     chat_detail: str
+    features: list[tuple[str, str, bool]]
     personal: bool
     heirs: list[tuple[str, str]]
     visibilities: tuple[tuple[str, str], ...] = _VISIBILITIES
@@ -134,6 +141,7 @@ def _settings(scope: Scope, session: SessionView, people: list[ParticipantView])
         title=session.title,
         visibility=session.visibility,
         chat_detail=session.chat_detail,
+        features=[(name, _OFFERS[name], on) for name, on in features.every(session.features).items()],
         personal=session.personal,
         heirs=[(each.id, each.name) for each in admins] if hands_over else [],
     )

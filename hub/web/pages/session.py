@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import secrets
 from typing import Any, Literal
 
@@ -19,8 +18,8 @@ from hub.notebook import views as notebook
 from hub.rooms import views as rooms
 from hub.rooms.drafts import views as drafts
 from hub.sessions import views as sessions
-from hub.web.pages import frames, job, people, pictures, render, words
-from hub.web.pages.faces import Act, Person, State, Way, job_state
+from hub.web.pages import frames, job, lesson, people, pictures, render, talk, words
+from hub.web.pages.faces import Act, State, Way, job_state
 
 _ON_SHELF = {"draft": 4, "job": 4, "artifact": 8, "entry": 4}
 _RUNNING = ("RUNNING", "COLLECTING", "PENDING", "SUBMITTING", "QUEUED")
@@ -50,15 +49,6 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     state: State | None = None
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was said."""
-
-    sequence: int
-    person: Person
-    at: dt.datetime
-    text: str
-
-
 class Room(msgspec.Struct, frozen=True, kw_only=True):
     """The room itself, with what the page needs to come alive."""
 
@@ -75,16 +65,22 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     here: str
     after: int
     head: int
+    earlier: str
+    latest: str
+    reports: int
 
 
 def show(scope: Scope, params: dict[str, str]) -> str:
-    """GET /s/{owner}/{name}?look=KIND:ID"""
+    """GET /s/{owner}/{name}?look=KIND:ID&before=SEQUENCE"""
     after = followers.newest(scope.conn)
     session = sessions.session(scope, frames.ref(params))
     home = frames.home_of(session)
     shelf = _shelf(scope, session.id, home)
     stage, facts = _look(scope, session.id, params.get("look") or _default(shelf))
-    said = rooms.messages(scope, session.id)
+    before = frames.number(params, "before")
+    said = rooms.messages(scope, session.id, before=before, begins=True)
+    here = f"{home}?look={stage.kind}:{stage.id}" if stage.id else home
+    earlier = said.messages[0].sequence if len(said.messages) == limits.PAGE_ITEMS else 0
     belong = people.rows(scope, session.id)
     return render.html(
         "room.html",
@@ -101,18 +97,18 @@ def show(scope: Scope, params: dict[str, str]) -> str:
             may_draft=scope.access.may(session.id, "draft:write"),
             home=home,
             client_id=secrets.token_hex(8),
-            here=f"{home}?look={stage.kind}:{stage.id}" if stage.id else home,
+            here=here,
             after=after,
             head=said.head,
+            earlier=f"{here}{'&' if '?' in here else '?'}before={earlier}" if earlier else "",
+            latest=here if before is not None else "",
+            reports=rooms.open_reports(scope, session.id),
         ),
         people=belong,
         shelf=[msgspec.structs.replace(item, here=item.id == stage.id) for item in shelf],
-        messages=[
-            Message(
-                sequence=each.sequence, person=frames.person(each.author), at=frames.instant(each.at), text=each.text
-            )
-            for each in said.messages
-        ],
+        messages=talk.lines(scope, said.messages, home),
+        recipients=talk.recipients(scope, session),
+        **{"class": lesson.show(scope, session.id)},
         most=limits.MESSAGE_CHARACTERS,
         stage=stage,
         ways=_ways(session.name, home),
@@ -221,7 +217,8 @@ def _draft(scope: Scope, session: str, ident: str) -> tuple[Stage, dict[str, Any
     view = drafts.draft(scope, ident)
     if view.session != session:
         return None
-    stage = Stage(kind="draft", id=view.id, title=view.name, text=f"Draft {view.number}, written together")
+    text = f"Draft {view.number}, written together"
+    stage = Stage(kind="draft", id=view.id, title=view.name, text=text, point=f"draft:{view.id}")
     versions = [(version, frames.instant(version.at)) for version in view.versions]
     return stage, {"draft": view, "versions": versions, "may_enter": scope.access.may(session, "entry:write")}
 

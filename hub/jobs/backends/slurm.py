@@ -1,0 +1,310 @@
+"""Slurm, reached over an account's one connection: what is asked of it, and how often.
+
+Every question is about all of an account's jobs at once. Whatever could have been understood twice is asked so that it
+cannot be: a run is submitted under a lock that is never broken, is known by its token in its name and comment, and
+enters its program under a lock of its own. A question that failed tells nothing of any job.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime as dt
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import asyncssh
+import msgspec
+
+from hub.jobs.backends import far_side, far_sweep, slurm_outside, slurm_rules
+from hub.jobs.backends.ends import Folder, folders
+from hub.jobs.backends.slurm_outside import Shown
+from hub.jobs.backends.slurm_rules import Estimate, Partition, Row
+from hub.jobs.backends.staging import small
+from hub.jobs.port import Wished
+from hub.jobs.shell import Done, Doubtful, SshError
+from hub.jobs.ssh import Connection, command
+
+Run = tuple[str, int]
+
+QUERY_SECONDS, SUBMIT_SECONDS, UNPACK_SECONDS = 60.0, 120.0, 3600.0
+AT_A_TIME = 500
+UPLOAD_PIECE = 1 << 18
+
+
+class SchedulerAway(SshError):
+    """The scheduler did not answer a question; nothing is known that was not known before."""
+
+
+class NotStaged(SshError):
+    """The run's folder could not be laid, so nothing was submitted."""
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account finds on its cluster."""
+
+    user: str
+    home: str
+    root: str
+    version: str
+    forgets_after: float
+    accounting: bool
+    cluster: str = ""
+    missing: tuple[str, ...] = ()
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """What became of a submission: an id, or a certain refusal, or neither, and then nobody knows yet."""
+
+    native: str | None = None
+    refusal: str = ""
+    doubt: str = ""
+
+
+class SlurmBackend:
+    """One account on one cluster."""
+
+    def __init__(
+        self, connection: Connection, hub: str, *, root: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.connection, self.hub = connection, hub
+        self.asked: list[tuple[float, str]] = []
+        self._root, self._clock = root, clock
+        self._site: Site | None = None
+
+    # --- whom we talk to
+
+    async def site(self) -> Site:
+        """What is there; looked at once for each connection's life. Raises SshError."""
+        if self._site is None:
+            done = await self._ask("site", far_side.HELLO)
+            lines = done.out.decode(errors="replace").splitlines()
+            if done.code != 0 or len(lines) < 2 or not lines[1].startswith("/"):
+                raise SchedulerAway(f"{self.connection.login.shown} tells nothing of itself: {done.said}")
+            self._site = _site(lines, self._root or far_side.below_home(self.hub))
+        return self._site
+
+    async def root(self) -> str:
+        return (await self.site()).root
+
+    def per_minute(self, *kinds: str) -> int:
+        """How many questions of these kinds were asked in the last minute."""
+        now = self._clock()
+        self.asked = [(at, kind) for at, kind in self.asked if now - at < 60.0]
+        return len([kind for _, kind in self.asked if kind in kinds])
+
+    async def _ask(self, kind: str, script: str, *, seconds: float = QUERY_SECONDS, urgent: bool = False) -> Done:
+        self.asked.append((self._clock(), kind))
+        return await self.connection.run(script, seconds=seconds, urgent=urgent)
+
+    # --- submitting
+
+    async def submit(self, job: str, run: int, name: str, archive: Path, options: Sequence[str]) -> Submitted:
+        """Lay the run's folder and submit it, unless that ever happened. Raises NotStaged, or Unreachable.
+
+        Both mean that sbatch was not called by us, now. Everything that leaves room for doubt is a doubt.
+        """
+        root = await self.root()
+        packed = small(archive)
+        if packed is None:
+            await self._upload(archive, far_side.incoming(root, job, run))
+        token = slurm_rules.token_of(self.hub, job, run)
+        script = far_side.submit(
+            root,
+            job,
+            run,
+            nonce=secrets.token_hex(8),
+            bundle=None if packed is None else base64.encodebytes(packed).decode().strip(),
+            options=[*slurm_rules.known_by(name, token), *options],
+        )
+        try:
+            done = await self._ask("submit", script, seconds=SUBMIT_SECONDS if packed else UNPACK_SECONDS)
+        except Doubtful as doubt:
+            return Submitted(doubt=f"the answer to its submission was lost: {doubt}")
+        if done.code == 0 and (native := slurm_rules.accepted(done.out.decode(errors="replace"))) is not None:
+            return Submitted(native)
+        if done.code == far_side.NOT_STAGED:
+            raise NotStaged(done.said or "its folder could not be laid")
+        if done.code == far_side.NOT_SUBMITTED and (words := slurm_rules.refusal(done.err.decode(errors="replace"))):
+            return Submitted(refusal=words)
+        if done.code == far_side.LOCKED:
+            return Submitted(doubt="it was submitted before, and nobody wrote down the answer")
+        return Submitted(doubt=f"sbatch gave no clear answer: {done.said[:300]}")
+
+    async def _upload(self, archive: Path, target: str) -> None:
+        """Bring the archive there, from where an earlier try broke off: its bytes are always the same."""
+        sftp = await self.connection.sftp()
+        part, size = f"{target}.part", archive.stat().st_size
+        try:
+            await sftp.makedirs(target.rpartition("/")[0], exist_ok=True)
+            with contextlib.suppress(asyncssh.SFTPNoSuchFile):
+                if (await sftp.stat(target)).size == size:
+                    return
+            there = 0
+            with contextlib.suppress(asyncssh.SFTPNoSuchFile):
+                there = min((await sftp.stat(part)).size or 0, size)
+            async with sftp.open(part, "r+b" if there else "wb") as far:
+                with archive.open("rb") as near:
+                    near.seek(there)
+                    at = there
+                    while piece := near.read(UPLOAD_PIECE):
+                        await far.write(piece, at)
+                        at += len(piece)
+                await far.truncate(size)
+            await sftp.posix_rename(part, target)
+        except (asyncssh.Error, OSError) as error:
+            raise NotStaged(f"its inputs could not be brought there: {error}") from None
+
+    # --- looking
+
+    async def queue(self) -> list[Row]:
+        """All of the account's jobs that Slurm still lists: one question. Raises SchedulerAway or SshError."""
+        done = await self._ask("squeue", far_side.squeue(slurm_rules.SQUEUE_FORMAT))
+        if done.code != 0:
+            raise SchedulerAway(f"squeue: {done.said[:300]}")
+        return slurm_rules.squeue(done.out.decode(errors="replace"))
+
+    async def accounts(self, natives: Sequence[str], since: dt.datetime | None, *, own_only: bool = False) -> list[Row]:
+        """What accounting knows: of these ids, or, with `since`, of every job from then on. Raises as `queue`.
+
+        With `own_only`, ids of other people's jobs are not told of.
+        """
+        site = await self.site()
+        start = (since or dt.datetime(2000, 1, 1, tzinfo=dt.UTC)).strftime("%Y-%m-%dT%H:%M:%S")
+        script = far_side.sacct(slurm_rules.SACCT_FIELDS, site.user, [] if since else natives, start, own_only=own_only)
+        done = await self._ask("sacct", script)
+        if done.code != 0:
+            raise SchedulerAway(f"sacct: {done.said[:300]}")
+        return slurm_rules.sacct(done.out.decode(errors="replace"))
+
+    async def folders(self, runs: Sequence[Run]) -> dict[Run, Folder]:
+        """What the folders of runs tell first hand; asks the file system, not the scheduler."""
+        found: dict[Run, Folder] = {}
+        root = await self.root()
+        for at in range(0, len(runs), AT_A_TIME):
+            done = await self._ask("files", far_side.ends(root, runs[at : at + AT_A_TIME]))
+            if done.code != 0:
+                raise SchedulerAway(f"the folders of jobs cannot be read: {done.said[:300]}")
+            found |= folders(done.out.decode(errors="replace"))
+        return found
+
+    async def logs(self, wanted: Sequence[tuple[str, int, int]]) -> dict[Run, tuple[int, bytes]]:
+        """The next bytes of logs, at most a mebibyte of each: {(job, run): (offset, bytes)}."""
+        done = await self._ask("files", far_side.log_pieces(await self.root(), wanted))
+        return _pieces(done.out)
+
+    async def show(self, native: str) -> list[Shown]:
+        """What Slurm tells of one job, which the caller knows to be the account's own; nothing once it is forgotten."""
+        script = f"{far_side.QUERY} {command(['scontrol', 'show', 'job', native])}"
+        done = await self._ask("control", script)
+        return slurm_outside.shown(done.out.decode(errors="replace")) if done.code == 0 else []
+
+    async def files(self, wanted: Sequence[tuple[str, int, int, str]]) -> dict[Run, tuple[int, bytes]]:
+        """As `logs`, of files by their paths: each (job, run, offset, path)."""
+        done = await self._ask("files", far_side.file_pieces(wanted))
+        return _pieces(done.out)
+
+    async def events(self) -> AsyncIterator[tuple[str, int, str, str, str]]:
+        """(job, run, what happened, Slurm's id, nodes), as runs tell it themselves; ends when the connection does."""
+        async with self.connection.stream(far_side.watch(await self.root())) as process:
+            while line := await process.stdout.readline():
+                name, _, rest = line.decode(errors="replace").strip().partition(" ")
+                # JOB.RUN[.TASK].KIND
+                parts = name.split(".")
+                if len(parts) >= 3 and parts[1].isdigit():
+                    native, _, more = rest.partition(" ")
+                    yield parts[0], int(parts[1]), parts[-1], native, more.partition(" ")[2]
+
+    # --- acting
+
+    async def adopt(self, job: str, run: int, native: str) -> None:
+        await self._ask("files", far_side.adopt(await self.root(), job, run, native))
+
+    async def forbid(self, job: str, run: int) -> str | None:
+        """See to it that no job can ever enter this run; the id of the one that has, if one has."""
+        done = await self._ask("files", far_side.forbid(await self.root(), job, run))
+        holder = done.out.decode(errors="replace").strip()
+        if done.code != 0 or not holder:
+            raise SchedulerAway(f"the run's lock cannot be read: {done.said[:300]}")
+        return None if holder == "nobody" else holder
+
+    async def cancel(self, natives: Sequence[str], names: Sequence[str] = ()) -> Done:
+        """End jobs by id, and by name where the id is not known; asking again does no harm."""
+        asked = [command(["scancel", "--quiet", *natives])] if natives else []
+        asked += [command(["scancel", "--quiet", "--me", f"--name={name}"]) for name in names]
+        return await self._ask("cancel", "; ".join(asked), urgent=True)
+
+    async def sweep(self, runs: Sequence[Run], *, seconds: float = far_sweep.SECONDS) -> list[far_sweep.Removed]:
+        """Remove the folders of runs that are over, as far as there is time; says what became of each."""
+        if not runs:
+            return []
+        done = await self._ask("sweep", far_sweep.sweep(await self.root(), runs), seconds=seconds)
+        return far_sweep.removed(done.out.decode(errors="replace"))
+
+    async def tidy(self) -> None:
+        """Remove the folders around the runs', if they are empty."""
+        await self._ask("sweep", far_sweep.tidy(await self.root()))
+
+    async def control(self, job: str, run: int, native: str, wish: Wished) -> str:
+        """Hold, release or requeue one job: why it cannot be, in words, or nothing. Raises SchedulerAway or SshError.
+
+        Asking again does no harm.
+        """
+        script = far_side.control(await self.root(), job, run, native, what=wish.what, number=wish.number)
+        done = await self._ask("control", script, urgent=True)
+        if done.code == 0:
+            return ""
+        if done.code == far_side.NOT_NOW:
+            return slurm_rules.not_now(done.out.decode(errors="replace"))
+        if refused := slurm_rules.control_refusal(done.err.decode(errors="replace")):
+            return refused
+        raise SchedulerAway(f"scontrol {wish.what}: {done.said[:300]}")
+
+    async def estimate(self, options: Sequence[str]) -> Estimate:
+        """When Slurm would start such a job; nothing is submitted."""
+        asked = command(["sbatch", "--test-only", "--output=/dev/null", *options])
+        done = await self._ask("estimate", f"{far_side.QUERY} {asked} <<'~'\n#!/bin/sh\ntrue\n~")
+        return slurm_rules.test_only((done.err + done.out).decode(errors="replace"))
+
+    async def starts(self) -> dict[str, dt.datetime]:
+        """When Slurm expects the account's waiting jobs to start."""
+        done = await self._ask("estimate", f"{far_side.QUERY} squeue --me --start --noheader -o '%i|%S'")
+        pairs = [line.strip().split("|") for line in done.out.decode(errors="replace").splitlines() if "|" in line]
+        return {id_: at for id_, text in pairs if (at := slurm_rules.moment(text)) is not None}
+
+    async def partitions(self) -> list[Partition]:
+        done = await self._ask("sinfo", f"{far_side.QUERY} sinfo --noheader -o '{slurm_rules.SINFO_FORMAT}'")
+        if done.code != 0:
+            raise SchedulerAway(f"sinfo: {done.said[:300]}")
+        return slurm_rules.sinfo(done.out.decode(errors="replace"))
+
+
+def _pieces(data: bytes) -> dict[Run, tuple[int, bytes]]:
+    found: dict[Run, tuple[int, bytes]] = {}
+    at = 0
+    while (end := data.find(b"\n", at)) >= 0 and data[at : at + 2] == b"@ ":
+        name, offset, length = data[at + 2 : end].decode(errors="replace").split(" ")
+        job, _, run = name.rpartition("/")
+        at = end + 1 + int(length)
+        if at > len(data):
+            break  # the limit of one answer: the rest comes next time
+        found[job, int(run)] = (int(offset), data[end + 1 : at])
+    return found
+
+
+def _site(lines: Sequence[str], root: str) -> Site:
+    user, home, *rest = lines
+    told = dict(line.split(" ", 1) for line in rest if " " in line and not line.startswith("missing "))
+    forgets = told.get("MinJobAge", "").partition(" ")[0]
+    return Site(
+        user=user,
+        home=home,
+        root=root if root.startswith("/") else f"{home}/{root}",
+        version=told.get("version", "").removeprefix("slurm-wlm ").removeprefix("slurm "),
+        forgets_after=float(forgets) if forgets.isdigit() and int(forgets) else 300.0,
+        accounting="none" not in told.get("AccountingStorageType", ""),
+        cluster=told.get("ClusterName", ""),
+        missing=tuple(line.removeprefix("missing ") for line in rest if line.startswith("missing ")),
+    )

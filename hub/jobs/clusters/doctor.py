@@ -1,0 +1,106 @@
+"""What is wrong between a person's account and its cluster, and what to do, from what the hub has seen. Pure.
+
+Nothing is asked of the cluster for it: what it answers when somebody signs in is found out by testing the account.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import msgspec
+
+from hub.jobs.clusters.views import ClusterView
+from hub.jobs.port import Standing
+
+# A cluster's scheduler is asked how its jobs are no more often than this, by one account.
+MOST_QUESTIONS = 6
+QUESTIONS = frozenset({"squeue", "sacct"})
+
+
+class Work(msgspec.Struct, frozen=True):
+    """One's jobs on a cluster that have not ended, and until when an agent is sure to watch them."""
+
+    alive: int = 0
+    watched_until: dt.datetime | None = None
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at. `holds` is None where there is nothing to hold yet."""
+
+    name: str
+    holds: bool | None
+    words: str
+    hint: str = ""
+
+
+def findings(one: ClusterView, work: Work, now: dt.datetime) -> list[Finding]:
+    """All that can be said, in the order in which it can go wrong."""
+    keys = ", ".join(one.fingerprints)
+    found = [Finding(name="host key", holds=True, words=f"Pinned after it was compared: {keys}.")]
+    mine = one.account
+    if mine is None:
+        hint = "Name your login there; the hub makes a key for it."
+        return [*found, Finding(name="your account", holds=None, words=f"You have none on {one.name}.", hint=hint)]
+    if mine.kind == "agent" and not mine.connected:
+        words = f"An agent of yours signs in as {mine.login}, and it is not connected."
+        hint = (
+            f"Start it where you can sign in: collegium agent --cluster {one.name}, with --hub and this hub's address."
+        )
+        return [*found, Finding(name="your account", holds=False, words=words, hint=hint)]
+    if mine.kind == "agent" and mine.tested is None:
+        said = mine.standing.said.rstrip(".") if mine.standing is not None else "it has not said yet how it fared"
+        words = f"Your agent is connected, and {one.name} has not let it in yet: {said}."
+        return [*found, Finding(name="your account", holds=None, words=words)]
+    if mine.tested is None:
+        words = f"A key is made for {mine.login}, and {one.name} has not let it in yet."
+        hint = "Add the line to ~/.ssh/authorized_keys there, then test."
+        return [*found, Finding(name="your account", holds=None, words=words, hint=hint)]
+    let_in = f"{one.name} let {mine.login} in when it was tested."
+    found += [Finding(name="your account", holds=True, words=let_in), _connection(one.name, mine.standing)]
+    if mine.standing is not None and mine.standing.version:
+        found.append(Finding(name="scheduler", holds=True, words=f"Slurm {mine.standing.version}."))
+    if mine.standing is not None and mine.standing.per_minute:
+        found.append(_calls(mine.standing))
+    return [*found, _jobs(work, now)]
+
+
+def calls_per_minute(standing: Standing) -> int:
+    """All commands of a scheduler's that an account's agent ran in a minute."""
+    return sum(standing.per_minute.values())
+
+
+def _connection(cluster: str, standing: Standing | None) -> Finding:
+    if standing is None or standing.reached:
+        words = f"{cluster} answered when it was called last. Without jobs there, nobody signs in."
+        return Finding(name="connection", holds=True, words=words)
+    said = standing.said.rstrip(".")
+    return Finding(name="connection", holds=False, words=f"Not reached: {said}.", hint=_remedy(said))
+
+
+def _remedy(said: str) -> str:
+    if "host key" in said:
+        return "Ask an operator to compare the new fingerprint with what the cluster's own pages say, and to trust it."
+    if "does not accept the key" in said:
+        return "See that the line is still in ~/.ssh/authorized_keys there, in one piece; then test."
+    return "The hub tries again by itself, ever more seldom. Jobs that Slurm has accepted run on there meanwhile."
+
+
+def _calls(standing: Standing) -> Finding:
+    by_kind = ", ".join(f"{kind} {count}" for kind, count in sorted(standing.per_minute.items()))
+    asked = sum(count for kind, count in standing.per_minute.items() if kind in QUESTIONS)
+    words = f"In a minute: {by_kind}."
+    if asked <= MOST_QUESTIONS:
+        return Finding(name="calls", holds=True, words=words)
+    words = f"{words} The scheduler is asked {asked} times, and {MOST_QUESTIONS} are the most it should be."
+    return Finding(name="calls", holds=False, words=words, hint="Tell the operator of this hub.")
+
+
+def _jobs(work: Work, now: dt.datetime) -> Finding:
+    if not work.alive:
+        return Finding(name="jobs", holds=True, words="None of yours waits or runs there.")
+    one = work.alive == 1
+    words = f"{work.alive} of yours {'has' if one else 'have'} not ended there."
+    if work.watched_until is not None and work.watched_until > now:
+        return Finding(name="jobs", holds=True, words=f"{words} The hub watches {'it' if one else 'them'}.")
+    hint = "They go on by themselves. Ask the operator whether the hub's agents run."
+    return Finding(name="jobs", holds=False, words=f"{words} Nobody watches {'it' if one else 'them'} now.", hint=hint)

@@ -1,0 +1,37 @@
+"""How one cluster stands for the reader, as `doctor` puts it into words."""
+
+from __future__ import annotations
+
+import msgspec
+import sqlalchemy as sa
+
+from hub.core.context import Scope
+from hub.jobs.clusters import doctor, views
+from hub.jobs.clusters.doctor import Finding, Work
+from hub.jobs.clusters.views import ClusterView
+from hub.jobs.rules import TERMINAL
+from hub.jobs.tables import backends, jobs
+
+
+class ClusterReport(msgspec.Struct, frozen=True):
+    """A cluster, and what holds between it and one's own account."""
+
+    cluster: ClusterView
+    findings: list[Finding]
+
+
+def report(scope: Scope, name: str) -> ClusterReport:
+    """GET /api/clusters/{name}. Raises NotFound."""
+    one = views.one_cluster(scope, name)
+    return ClusterReport(one, doctor.findings(one, _work(scope, one), scope.now))
+
+
+def _work(scope: Scope, one: ClusterView) -> Work:
+    if one.account is None:
+        return Work()
+    account = one.account.account
+    alive = scope.execute(
+        sa.select(sa.func.count()).where(jobs.c.account == account, jobs.c.state.not_in(TERMINAL))
+    ).scalar_one()
+    lease = scope.execute(sa.select(backends.c.lease_until).where(backends.c.name == account)).scalar()
+    return Work(alive=int(alive), watched_until=lease)

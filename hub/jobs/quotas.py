@@ -1,0 +1,260 @@
+"""What people and sessions may use within a term: counted at its worst at submission, told before it is too much.
+
+Three accounts are counted: the person in the whole hub, the session (a group's or a class's), and each member in it.
+What is held by jobs that have not ended counts as if they took all the time they may, so that what was allowed is
+never found to have been too much.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from hub.core.context import Context, Scope
+from hub.core.errors import Conflict
+from hub.jobs import rules, shares
+from hub.jobs.economy import shown_money
+from hub.jobs.plan_tables import job_plans
+from hub.jobs.plan_tables import quotas as quota_table
+from hub.jobs.plans import Settled
+from hub.jobs.shares import Account, Quota, Used
+from hub.jobs.tables import jobs
+from hub.sessions.names import full_name, known_sessions
+
+TERM_DAYS = 30
+WARN_AT = (0.8, 1.0)
+_SHOWN = {
+    "core_hours": "core hours",
+    "gpu_hours": "GPU hours",
+    "money": "money",
+    "open": "jobs that have not ended",
+}
+
+
+class AmountView(msgspec.Struct, frozen=True):
+    """One bound: at most so much within the term, so much used or reserved, so much left."""
+
+    what: str  # core_hours, gpu_hours, money, open
+    most: float
+    used: float
+    left: float
+
+
+class QuotaView(msgspec.Struct, frozen=True, kw_only=True):
+    """A quota that counts for the reader. `of` is whose in words, `who` who can raise it; a soft one only warns."""
+
+    kind: str  # person, session, member
+    subject: str
+    of: str
+    who: str
+    hard: bool
+    days: int
+    amounts: list[AmountView]
+
+
+class QuotasView(msgspec.Struct, frozen=True):
+    """Several, the reader's own first."""
+
+    quotas: list[QuotaView]
+    currency: str
+
+
+class Bound(msgspec.Struct, frozen=True, kw_only=True):
+    """A quota as it is kept. `account` is whose use counts; `who` is who can raise it, in words."""
+
+    account: Account
+    quota: Quota
+    kind: str
+    subject: str
+    hard: bool
+    of: str  # whose it is, as the person is told
+    who: str
+
+
+def check(ctx: Context, session: str, settled: Sequence[Settled]) -> list[str]:
+    """What the submitter is warned of. Raises Conflict for a hard quota that these jobs together would break.
+
+    Submissions that count for one account are looked at one after the other, else two could both be the last.
+    """
+    for bound in bounds_for(ctx, session, ctx.actor.id):
+        ctx.tx.alone(f"quota {bound.account.kind} {bound.account.id}")
+    over, warnings = judge(ctx, session, settled)
+    if over:
+        raise Conflict(
+            " ".join(over) + " Nothing was submitted.",
+            code="over_quota",
+            path="$.params.resources",
+            errors=over,
+            hint="ask for less, cancel what is not needed, or ask who is named to raise it",
+        )
+    return warnings
+
+
+def judge(
+    scope: Scope, session: str, settled: Sequence[Settled], person: str | None = None
+) -> tuple[list[str], list[str]]:
+    """(what would be broken, what is warned of), a sentence each; nothing where there are no quotas."""
+    bounds = bounds_for(scope, session, person or scope.actor.id)
+    if not bounds or not settled:
+        return [], []
+    wanted, unknown = Used(), ""
+    for each in settled:
+        most = each.most
+        unknown = unknown or ("" if most.money is not None else each.place.offer.backend)
+        wanted += Used(most.core_hours, most.gpu_hours, most.money or 0.0, open=1)
+    over: list[str] = []
+    warnings: list[str] = []
+    for bound in bounds:
+        used = used_by(scope, bound.account, session)
+        broken = [
+            _broken(bound, each.what, used, wanted)
+            for each in shares.breaks(wanted, {bound.account: used}, {bound.account: bound.quota})
+        ]
+        if unknown and bound.quota.money is not None:
+            broken.append(f"Nobody has said what {unknown} costs, and {bound.of} has a quota of money.")
+        (over if bound.hard else warnings).extend(broken)
+        if not broken:
+            warnings += _close(bound, used, wanted)
+    return over, warnings
+
+
+def of_session(scope: Scope, ref: str) -> QuotasView:
+    """What bounds the reader's jobs in one session."""
+    session = scope.access.session(ref, "job:read")
+    bounds = bounds_for(scope, session, scope.actor.id)
+    return QuotasView([view(scope, each, session) for each in bounds], scope.settings.currency)
+
+
+def mine(scope: Scope) -> QuotasView:
+    """What bounds the reader's jobs anywhere: their own, and those of every session they take part in."""
+    scope.access.hub("hub:read")
+    known = scope.execute(known_sessions(scope)).scalars().all()
+    seen = [each for each in known if scope.access.may(each, "job:read")]
+    rows = scope.execute(
+        sa.select(quota_table).where(
+            sa.or_(
+                sa.and_(quota_table.c.kind == "person", quota_table.c.subject == scope.actor.id),
+                sa.and_(quota_table.c.kind != "person", quota_table.c.subject.in_(seen)),
+            )
+        )
+    ).all()
+    bounds = [
+        bound_of(scope, row, scope.actor.id)
+        for row in sorted(rows, key=lambda row: (row.kind != "person", row.subject))
+    ]
+    return QuotasView([view(scope, each, each.subject) for each in bounds], scope.settings.currency)
+
+
+def view(scope: Scope, bound: Bound, session: str) -> QuotaView:
+    used = used_by(scope, bound.account, session)
+    amounts = []
+    for what, left in shares.left(used, bound.quota).items():
+        amounts.append(AmountView(what, getattr(bound.quota, what), getattr(used, what), left))
+    return QuotaView(
+        kind=bound.kind,
+        subject=bound.subject,
+        of=bound.of,
+        who=bound.who,
+        hard=bound.hard,
+        days=TERM_DAYS,
+        amounts=amounts,
+    )
+
+
+def bounds_for(scope: Scope, session: str, person: str) -> list[Bound]:
+    """The quotas that a job of this person in this session counts for."""
+    rows = scope.execute(
+        sa.select(quota_table).where(
+            sa.or_(
+                sa.and_(quota_table.c.kind == "person", quota_table.c.subject == person),
+                sa.and_(quota_table.c.kind.in_(("session", "member")), quota_table.c.subject == session),
+            )
+        )
+    ).all()
+    return [bound_of(scope, row, person) for row in sorted(rows, key=lambda row: str(row.kind))]
+
+
+def bound_of(scope: Scope, row: Any, person: str) -> Bound:
+    name = "" if row.kind == "person" else full_name(scope, row.subject)
+    who = "an operator of this hub" if row.kind == "person" else f"who leads {name}"
+    if row.kind == "person":
+        account, of = Account("person", row.subject), "you"
+    elif row.kind == "session":
+        account, of = Account("group", row.subject), f"the session {name}"
+    else:
+        account, of = Account("member", person), f"each member of {name}"
+    quota = Quota(core_hours=row.core_hours, gpu_hours=row.gpu_hours, money=row.money, open=row.open)
+    return Bound(account=account, quota=quota, kind=row.kind, subject=row.subject, hard=row.hard, of=of, who=who)
+
+
+def used_by(scope: Scope, account: Account, session: str) -> Used:
+    """What this account used within the term and still holds; a member's in this session only."""
+    ended = jobs.c.state.in_(rules.TERMINAL)
+    ran = sa.func.coalesce(_micro(jobs.c.ended_at) - _micro(jobs.c.started_at), 0)
+    longest = sa.cast(job_plans.c.wall_seconds, sa.BigInteger) * 1_000_000
+    hours = sa.cast(sa.case((ended, ran), else_=longest), sa.Float) / 3.6e9
+    cores, gpus = hours * job_plans.c.cores, hours * job_plans.c.gpus
+    core_hour, gpu_hour = (sa.func.coalesce(each, 0.0) for each in (job_plans.c.core_hour, job_plans.c.gpu_hour))
+    where = []
+    if account.kind in ("person", "member"):
+        where.append(jobs.c.submitted_by == account.id)
+    if account.kind != "person":
+        where.append(jobs.c.session == session)
+    row = scope.execute(
+        sa.select(
+            sa.func.coalesce(sa.func.sum(cores), 0.0).label("cores"),
+            sa.func.coalesce(sa.func.sum(gpus), 0.0).label("gpus"),
+            sa.func.coalesce(sa.func.sum(cores * core_hour + gpus * gpu_hour), 0.0).label("money"),
+            sa.func.coalesce(sa.func.sum(sa.case((ended, 0), else_=1)), 0).label("open"),
+        )
+        .select_from(jobs.join(job_plans, job_plans.c.job == jobs.c.id))
+        .where(*where, sa.or_(~ended, jobs.c.submitted_at >= scope.now - dt.timedelta(days=TERM_DAYS)))
+    ).one()
+    return Used(float(row.cores), float(row.gpus), float(row.money), open=int(row.open))
+
+
+def _broken(bound: Bound, what: str, used: Used, wanted: Used) -> str:
+    left = shares.left(used, bound.quota)[what]
+    most = getattr(bound.quota, what)
+    asks = _amount(what, getattr(wanted, what))
+    has = "have" if bound.of == "you" else "has"
+    term = "" if what == "open" else f" in {TERM_DAYS} days"
+    return (
+        f"It may take {asks}, and {bound.of} {has} {_amount(what, left)} left of {_amount(what, most)}{term}; "
+        f"{bound.who} can raise it."
+    )
+
+
+def _close(bound: Bound, used: Used, wanted: Used) -> list[str]:
+    """The one highest threshold that each bound newly reaches with this."""
+    found = []
+    for what in _SHOWN:
+        most = getattr(bound.quota, what)
+        before, takes = getattr(used, what), getattr(wanted, what)
+        if most is None or takes <= 0 or what == "open":
+            continue
+        # What a job takes to the last bit of a quota has reached it, whatever floating point says.
+        for warned in shares.warnings(before, before + takes + 1e-9, most, WARN_AT):
+            has = "have" if bound.of == "you" else "has"
+            said = _amount(what, min(warned.spent, most))
+            part = "all" if warned.threshold >= 1 else f"{warned.threshold:.0%} or more"
+            of = _amount(what, most)
+            found.append(f"With this job {bound.of} {has} used or reserved {said} of {of} in {TERM_DAYS} days: {part}.")
+    return found
+
+
+def _amount(what: str, amount: float) -> str:
+    if what == "money":
+        return f"a cost of {shown_money(amount)}"
+    amount = round(amount, 6)
+    number = f"{amount:g}" if amount == int(amount) else f"{amount:.1f}"
+    return f"{number} {_SHOWN[what]}"
+
+
+def _micro(column: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
+    """An instant as the database keeps it, microseconds since 1970, to be calculated with."""
+    return sa.type_coerce(column, sa.BigInteger)

@@ -1,0 +1,233 @@
+"""Clusters as pages: all of them as cards, and each with how one's account on it stands and what can be done.
+
+A form that was refused is drawn again with what was wrong beside its field; so is one that asks to compare a host key.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import msgspec
+
+from hub.core.context import Scope
+from hub.core.errors import HubError
+from hub.core.roles import Allowed
+from hub.jobs.clusters import doctor, reports, views
+from hub.jobs.clusters.doctor import Finding
+from hub.jobs.clusters.views import AccountView, ClusterView
+from hub.web.pages import frames, own, render, words
+from hub.web.pages.faces import Crumb, Fact, State
+
+NOT_JOINED = State("No account", "later")
+TO_TEST = State("To be tested", "waiting", "wait")
+READY = State("Ready", "good", "ok")
+AWAY = State("Not reached", "failed", "bad")
+_KINDS = {"slurm": "Slurm"}
+_HOLDS = {True: State("Holds", "good", "ok"), False: State("Fails", "failed", "bad"), None: State("To do", "waiting")}
+HERE = "/clusters"
+
+
+class Card(msgspec.Struct, frozen=True):
+    """One cluster among all."""
+
+    href: str
+    name: str
+    text: str
+    state: State
+    facts: list[Fact]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A finding with the face that goes with it."""
+
+    finding: Finding
+    state: State
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A form as it was sent, and what came of it: words beside fields, words of its own, keys to compare."""
+
+    fields: dict[str, str] = {}
+    wrong: dict[str, str] = {}
+    said: str = ""
+    hint: str = ""
+    compare: list[tuple[str, str]] = []  # (whose, fingerprint)
+    sent: dict[str, str] = {}  # what goes along hidden while a key is compared
+
+    def value(self, name: str, default: str = "") -> str:
+        return self.fields.get(name, default)
+
+    def beside(self, name: str) -> str:
+        return self.wrong.get(name, "")
+
+    def has(self, names: list[str]) -> bool:
+        """Whether anything was filled in, or is wrong, in one of these."""
+        return any(self.fields.get(name) or name in self.wrong for name in names)
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What came of a deed on one cluster's page: of `deed`, in words, with what to do; keys to compare."""
+
+    deed: str = ""
+    words: str = ""
+    hint: str = ""
+    wrong: str = ""  # beside the one field of the form
+    value: str = ""
+    compare: str = ""
+
+
+def show(scope: Scope, params: dict[str, str]) -> str:
+    """GET /clusters"""
+    own.require_person(scope)
+    all_of_them = views.all_clusters(scope).clusters
+    adds = may_add(scope)
+    return render.html(
+        "clusters.html",
+        frames.plain(scope, "Clusters", (Crumb("Clusters"),)),
+        now=scope.now,
+        says=_says(all_of_them, may_add=adds),
+        cards=[_card(each, scope.settings.currency) for each in all_of_them],
+        erased=views.erased(scope),
+        may_add=adds,
+        asked=Asked(),
+        next="",
+    )
+
+
+def add(scope: Scope, asked: Asked, onward: str) -> str:
+    """The page a form to add a cluster comes back as."""
+    return render.html(
+        "cluster_add.html",
+        frames.plain(scope, "Add a cluster", (Crumb("Clusters", HERE), Crumb("Add"))),
+        now=scope.now,
+        asked=asked,
+        next=onward,
+        back=onward or HERE,
+    )
+
+
+def one(scope: Scope, params: dict[str, str], said: Said | None = None) -> str:
+    """GET /clusters/{name}"""
+    own.require_person(scope)
+    found = reports.report(scope, params["name"])
+    cluster = found.cluster
+    return render.html(
+        "cluster.html",
+        frames.plain(scope, cluster.name, (Crumb("Clusters", HERE), Crumb(cluster.name))),
+        now=scope.now,
+        cluster=cluster,
+        at=at(cluster.name),
+        mine=cluster.account,
+        state=state(cluster.account),
+        says=_lede(cluster),
+        found=[Found(each, _HOLDS[each.holds]) for each in found.findings],
+        facts=_facts(cluster, scope.settings.currency),
+        said=said or Said(),
+        may_add=may_add(scope),
+        restricted=bool(scope.settings.ssh_from),
+    )
+
+
+def may_add(scope: Scope) -> bool:
+    """Whether the reader may make clusters known; for pages that hide what would be refused."""
+    return isinstance(scope.access.explain_hub("cluster:add"), Allowed)
+
+
+def at(name: str) -> str:
+    """The path of a cluster's page."""
+    return f"{HERE}/{quote(name, safe='')}"
+
+
+def state(mine: AccountView | None) -> State:
+    """How one's account on a cluster stands, as a face."""
+    if mine is None:
+        return NOT_JOINED
+    if mine.tested is None:
+        return TO_TEST
+    return READY if mine.standing is None or mine.standing.reached else AWAY
+
+
+def asked(fields: dict[str, str], error: HubError) -> Asked:
+    """A form that was refused: beside the field the error names, or above them all."""
+    field = field_of(error)
+    told = full(error.message)
+    if field in fields:
+        return Asked(fields=fields, wrong={field: f"{told} {full(error.hint)}".strip()}, said=_SEE)
+    return Asked(fields=fields, said=told, hint=full(error.hint))
+
+
+_SEE = "Nothing was stored. What is wrong stands beside its field."
+
+
+def field_of(error: HubError) -> str:
+    """The form's name for the field an error is about: `$.params.jump.host_keys[0]` is `jump.host_keys`."""
+    return (error.path or "").removeprefix("$.params.").removeprefix("$.").partition("[")[0]
+
+
+def full(text: str) -> str:
+    """Words as a sentence."""
+    text = words.sentence(text)
+    return text if not text or text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _says(known: list[ClusterView], *, may_add: bool) -> str:
+    if not known:
+        who = "add one below" if may_add else "an operator can add one"
+        return f"This hub knows no cluster yet; {who}. Until then, jobs run on the hub’s own machine."
+    usable = sum(state(each.account) is READY for each in known)
+    count = words.sentence(words.count(len(known), "cluster"))
+    if not usable:
+        return f"{count}; jobs of yours can go to none yet. Open one to sign your account up."
+    return f"{count}; jobs of yours can go to {words.number(usable)}."
+
+
+def _card(one: ClusterView, currency: str) -> Card:
+    mine = one.account
+    facts = [Fact("Host", f"{one.host}:{one.port}" if one.port != 22 else one.host, code=True)]
+    if one.price_per_core_hour is not None:
+        facts.append(Fact("A core-hour", f"{words.money(one.price_per_core_hour)} {currency}"))
+    if mine is not None:
+        facts.append(Fact("Your account", mine.login, code=True))
+        if mine.standing is not None and mine.standing.per_minute:
+            facts.append(Fact("Calls in a minute", f"{doctor.calls_per_minute(mine.standing)}"))
+    return Card(at(one.name), one.name, _card_text(one), state(mine), facts)
+
+
+def _card_text(one: ClusterView) -> str:
+    kind = _KINDS.get(one.kind, one.kind)
+    mine = one.account
+    if mine is not None and mine.standing is not None:
+        if not mine.standing.reached:
+            return full(f"{kind}. {mine.standing.said}")
+        if mine.standing.version:
+            return f"{kind} {mine.standing.version}."
+    return f"{kind}."
+
+
+def _lede(one: ClusterView) -> str:
+    mine = one.account
+    if mine is None:
+        return "You have no account here yet. Jobs go there under your own login, with a key made for this alone."
+    if mine.tested is None:
+        return f"One line is to be added for {mine.login}; then the hub tests whether {one.name} lets it in."
+    if mine.standing is not None and not mine.standing.reached:
+        return "The hub does not reach it for you just now; what is wrong stands below."
+    return f"Jobs of yours can go here, as {mine.login}."
+
+
+def _facts(one: ClusterView, currency: str) -> list[Fact]:
+    facts = [
+        Fact("Kind", _KINDS.get(one.kind, one.kind)),
+        Fact("Host", one.host, code=True),
+        Fact("Port", str(one.port)),
+    ]
+    if one.through:
+        facts.append(Fact("Through", one.through, code=True))
+    facts += [Fact("Host key", each, code=True) for each in one.fingerprints]
+    for term, price in (("A core-hour", one.price_per_core_hour), ("A GPU-hour", one.price_per_gpu_hour)):
+        if price is not None:
+            facts.append(Fact(term, f"{words.money(price)} {currency}"))
+    facts += [Fact("Jobs lie in", one.root, code=True)] if one.root else []
+    facts += [Fact("Commands in", each, code=True) for each in one.path]
+    facts += [Fact("Unless said", f"--{name}={value}", code=True) for name, value in sorted(one.defaults.items())]
+    return [*facts, *([Fact("Portal", one.portal_url, href=one.portal_url)] if one.portal_url else [])]

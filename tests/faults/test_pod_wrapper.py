@@ -1,0 +1,135 @@
+"""The wrapper that a pod starts, under this machine's own shells: one start, every end, words that are no commands."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from hub.jobs.backends import pod_side
+from hub.jobs.backends.pod_side import DUPLICATE, End, Program
+
+
+class Pod:
+    """A folder that stands for a pod's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "work").mkdir()
+        (folder / "given").mkdir()
+
+    def start(
+        self, command: list[str], *, variables: Mapping[str, str] | None = None, shell: list[str] | None = None,
+        wall: int = 60, grace: int = 1, workdir: str = "", pod: str = "pod-1",
+    ) -> subprocess.Popen[bytes]:  # fmt: skip
+        program = Program(
+            command=command, variables=variables or {}, wall_seconds=wall, grace_seconds=grace, workdir=workdir
+        )
+        script = pod_side.run_script("job_1", 1, program)
+        for there, here in (("d=/collegium\n", self.folder), ("last=/dev/termination-log\n", self.folder / "last")):
+            assert there in script
+            script = script.replace(there, f"{there.partition('=')[0]}={shlex.quote(str(here))}\n")
+        path = self.folder / "run.sh"
+        path.write_text(script)
+        return subprocess.Popen(
+            [*(shell or ["sh"]), str(path)],
+            env={"PATH": os.environ["PATH"], "COLLEGIUM_POD": pod},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def run(self, command: list[str], **known: object) -> int:
+        return self.start(command, **known).wait(20)  # type: ignore[arg-type]
+
+    @property
+    def end(self) -> End:
+        found = pod_side.end((self.folder / "end").read_text())
+        assert found is not None and found == pod_side.end((self.folder / "last").read_text())
+        return found
+
+    @property
+    def log(self) -> bytes:
+        return (self.folder / "log").read_bytes()
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Pod:
+    folder = tmp_path / "it's a pod"
+    folder.mkdir()
+    return Pod(folder)
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 15
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_program_runs_once_with_its_words_and_its_end_is_written(pod: Pod, shell: list[str]) -> None:
+    hostile = "$(touch pwned) `touch pwned` \"'; touch pwned; #\nnext"
+    command = ["sh", "-c", 'printf "%s|%s" "$1" "$V"; echo run >> count; exit 5', "x", hostile]
+    assert pod.run(command, variables={"V": hostile}, shell=shell) == 5
+    assert pod.log == f"{hostile}|{hostile}".encode()
+    assert not (pod.folder / "work" / "pwned").exists()
+    assert (pod.end.code, pod.end.got, pod.end.late, pod.end.pod) == (5, "", False, "pod-1")
+    assert pod.end.log_bytes == len(pod.log) and pod.end.end >= pod.end.start > 0
+    assert pod.run(command, shell=shell, pod="pod-2") == DUPLICATE
+    assert (pod.folder / "last").read_text().strip() == pod_side.DUPLICATE_SAID
+    assert (pod.folder / "work" / "count").read_text() == "run\n"
+    assert (pod.folder / "run.lock" / "pod").read_text() == "pod-1\n"
+
+
+def test_a_program_is_told_to_end_and_ended_if_it_will_not(pod: Pod, shell: list[str]) -> None:
+    stubborn = ["sh", "-c", "trap 'echo told' TERM; echo up; while :; do sleep 0.05; done"]
+    started = pod.start(stubborn, shell=shell)
+    until(lambda: (pod.folder / "log").exists() and pod.log == b"up\n")
+    started.send_signal(signal.SIGTERM)
+    assert started.wait(20) == 137
+    assert pod.log == b"up\ntold\n"
+    assert (pod.end.code, pod.end.got, pod.end.late) == (137, "TERM", False)
+
+
+def test_a_program_whose_time_is_up_is_ended_as_late(pod: Pod, shell: list[str]) -> None:
+    pod.run(["sleep", "60"], wall=1, shell=shell)
+    assert (pod.end.code, pod.end.got, pod.end.late) == (143, "TIME", True)
+
+
+def test_a_program_starts_where_it_was_told_to_and_fails_where_that_is_not(pod: Pod) -> None:
+    (pod.folder / "work" / "a b").mkdir()
+    assert pod.run(["pwd"], workdir="a b") == 0
+    assert pod.log == f"{pod.folder}/work/a b\n".encode()
+
+
+def test_a_folder_that_is_not_there_is_an_end_of_its_own(pod: Pod) -> None:
+    assert pod.run(["pwd"], workdir="none") == 96
+
+
+@pytest.mark.parametrize("name", ["A B", "1A", "A-B", "A;B", "$(id)", "", "É"])
+def test_a_variable_that_no_shell_can_set_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a variable"):
+        pod_side.run_script("job", 1, Program(command=["x"], variables={name: "x"}, wall_seconds=1, grace_seconds=1))
+
+
+def test_a_nul_is_refused_wherever_it_stands() -> None:
+    for command, variables in ((["a\0b"], {}), (["a"], {"A": "\0"})):
+        with pytest.raises(ValueError, match=r"NUL|cannot be"):
+            program = Program(command=command, variables=variables, wall_seconds=1, grace_seconds=1)
+            pod_side.run_script("job", 1, program)
+
+
+def test_what_a_folder_says_is_understood(tmp_path: Path) -> None:
+    words = "pod p\ncode 0\ngot \nlate \nstart 1\nend 2\noom \npeak 3\ntimes 0m1.5s 0m0.5s\nlog 4\n"
+    said = f"@ h/jobs/j/1\nstaged\nuid u-1\nlock p\n{words}@ h/jobs/j/2\n@ h/jobs/j/3\nlock nobody\n"
+    found = pod_side.folders(said)
+    assert found["h/jobs/j/1"].end == End("p", 0, start=1, end=2, peak=3, cpu_seconds=2.0, log_bytes=4)
+    assert (found["h/jobs/j/1"].uid, found["h/jobs/j/1"].holder, found["h/jobs/j/1"].staged) == ("u-1", "p", True)
+    assert found["h/jobs/j/2"] == pod_side.Folder()
+    assert found["h/jobs/j/3"].holder == "nobody"

@@ -1,0 +1,138 @@
+"""A hub's agent on a real Kubernetes: from a submission to versions of what it made, by the house's port."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from hub.core.context import Actor
+from hub.core.house import House
+from hub.jobs.clusters import kubernetes_reaching
+from hub.jobs.clusters.house_port import ClusterHousePort
+from hub.jobs.clusters.tables import cluster_accounts, kubernetes_clusters
+from hub.jobs.kubernetes_agent import KubernetesAgent
+from tests.conftest import Perform
+from tests.jobs import add_file, run_steps
+from tests.real.agent_world import AgentWorld
+from tests.real.kube_lab import Lab
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+
+CLUSTER = "harbour"
+
+
+class World(AgentWorld):
+    """A hub whose one cluster is the lab's namespace; its agent works while a test waits."""
+
+    def __init__(self, house: House, operator: Actor, actor: Actor, perform: Perform, lab: Lab) -> None:
+        self.house, self.actor, self.perform, self.lab = house, actor, perform, lab
+        lab.registered(perform, operator, CLUSTER)
+        self.account = str(perform(operator, "cluster_test", cluster=CLUSTER)["account"])
+        self.agent: KubernetesAgent = self.new_agent()
+
+    def new_agent(self, name: str = "agent-1") -> KubernetesAgent:
+        with self.house.db.read() as conn:
+            own = conn.execute(sa.select(cluster_accounts).where(cluster_accounts.c.id == self.account)).one()
+            of = conn.execute(sa.select(kubernetes_clusters)).one()
+        backend = kubernetes_reaching.backend_of(self.house, of, own)
+        return KubernetesAgent(ClusterHousePort(self.house, self.account), backend, name, CLUSTER)
+
+    def submit(self, script: str, **params: Any) -> str:
+        asked = {"script": script, "job_type": "kubernetes", **params}
+        return str(self.perform(self.actor, "job_submit", **asked)["id"])
+
+    async def until(self, reached: Callable[[], object], seconds: float = 120.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not await asyncio.to_thread(reached):
+            assert time.monotonic() < deadline, "it did not happen in time"
+            await asyncio.to_thread(run_steps, self.house)
+            await self.agent.turn()
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def world(house: House, operator: Actor, ana: Actor, perform: Perform, lab: Lab) -> Iterator[World]:
+    yield World(house, operator, ana, perform, lab)
+
+
+def test_a_payload_runs_and_what_it_made_comes_back_as_versions(
+    world: World, house: House, ana: Actor, perform: Perform
+) -> None:
+    add_file(house, ana, perform, "data/numbers.csv", b"1\n2\n3\n")
+    script = (
+        "#!/usr/bin/env python3\nimport pathlib\n"
+        "total = sum(map(int, open('data/numbers.csv')))\n"
+        "pathlib.Path('results').mkdir()\n"
+        "pathlib.Path('results/sum.txt').write_text(f'{total}\\n')\nprint('sum', total)\n"
+    )
+
+    async def story() -> None:
+        job = world.submit(
+            script, artifacts=["data/numbers.csv"], resources={"memory": "64M", "time": "5", "cpus_per_node": 1}
+        )
+        await world.until(world.over(job))
+        seen = world.job(job)
+        assert (seen.state, seen.reason) == ("SUCCEEDED", "Finished.")
+        assert world.log(job) == b"sum 6\n"
+        assert [each.path for each in seen.outputs] == ["results/sum.txt"]
+        # Everything was fetched, so nothing of it is left there but how it ended.
+        assert not [each for each in world.lab.jobs() if each["metadata"]["labels"]["collegium/job"] == job]
+
+    world.play(story)
+
+
+def test_a_failing_and_a_cancelled_job_end_as_what_they_are(world: World) -> None:
+    small = {"memory": "64M", "time": "5"}
+
+    async def story() -> None:
+        failing = world.submit("#!/bin/sh\necho no >&2; exit 3\n", resources=small)
+        cancelled = world.submit("#!/bin/sh\necho here; sleep 120\n", resources=small)
+        await world.until(lambda: world.job(cancelled).state == "RUNNING")
+        world.perform(world.actor, "job_cancel", job=cancelled)
+        await world.until(world.over(failing, cancelled))
+        assert world.job(failing).state == "FAILED"
+        assert world.job(failing).reason == "The program ended with exit code 3."
+        assert world.log(failing) == b"no\n"
+        assert world.job(cancelled).state == "CANCELLED" and world.log(cancelled) == b"here\n"
+
+    world.play(story)
+
+
+def test_an_agent_that_comes_after_another_goes_on_with_its_jobs(world: World) -> None:
+    async def story() -> None:
+        job = world.submit(
+            "#!/bin/sh\necho run >> count; sleep 3; cat count\n", resources={"memory": "64M", "time": "5"}
+        )
+        await world.until(lambda: world.job(job).state in ("PENDING", "RUNNING"))
+        await world.agent.close()
+        world.agent = world.new_agent()
+        await world.until(world.over(job))
+        assert world.job(job).state == "SUCCEEDED"
+        assert world.log(job) == b"run\n"
+
+    world.play(story)
+
+
+def test_a_step_that_is_tried_again_is_another_job_and_nothing_is_run_twice_by_the_cluster(world: World) -> None:
+    fails = {
+        "step": "fails",
+        "script": "#!/bin/sh\nexit 3\n",
+        "retries": 1,
+        "resources": {"memory": "64M", "time": "5"},
+    }
+
+    async def story() -> None:
+        first = world.perform(world.actor, "job_submit", workflow=[fails], job_type="kubernetes")["jobs"][0]
+        number = world.job(first).number
+        again = f"{world.job(first).session_name}#{number + 1}"
+        await world.until(world.over(first))
+        await world.until(world.over(again))
+        assert [world.job(each).state for each in (first, again)] == ["FAILED", "FAILED"]
+        assert any("Try 2 of 2" in note for note in world.job(again).notes)
+
+    world.play(story)

@@ -1,0 +1,86 @@
+"""Where a job would run, over HTTP: as JSON for programs, as a page for whoever fills in the form."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from hub.core.context import Actor
+from hub.core.house import House
+from tests.actions.cluster_fixtures import account_on
+from tests.conftest import Perform
+from tests.web.conftest import ORIGIN, Client
+from tests.web.page_world import World
+from tests.web.test_pages import browser, words_of, world
+
+__all__ = ["world"]  # a fixture
+SCRIPT = "#!/bin/sh\necho 'a \"b\" <i>'\n"
+
+
+def test_a_program_asks_where_a_job_would_run_and_nothing_is_submitted(
+    client: Client, house: House, ana: Actor, ben: Actor
+) -> None:
+    account_on(house, ana, "raven")
+    mine = client(ana)
+    told = mine.post("/api/jobs/plan", json={"script": SCRIPT, "resources": {"nodes": 2}})
+    assert told.status_code == 200
+    assert (told.json()["chosen"], told.json()["asking"]) == ("raven", ["raven"])
+    assert mine.get("/api/jobs").json()["jobs"] == []
+    wrong = mine.post("/api/jobs/plan", json={"script": SCRIPT, "colour": "red"})
+    assert wrong.status_code == 400 and wrong.json()["path"] == "$.params"
+    assert mine.post("/api/jobs/plan", json=[1]).status_code == 400
+    assert client().post("/api/jobs/plan", json={"script": SCRIPT}).status_code == 401
+    assert client(ben).post("/api/jobs/plan", json={"script": SCRIPT, "session_id": "ana/personal"}).status_code == 404
+
+
+def asked(anas: TestClient, world: World, **more: str) -> str:
+    fields = {"action": "job_submit", "session_id": world.session, "job_type": "auto", "script": SCRIPT, **more}
+    headers = {"origin": ORIGIN, "referer": f"{ORIGIN}/s/{world.name}/jobs"}
+    return anas.post("/jobs/plan", data=fields, headers=headers).text
+
+
+def test_the_form_shows_the_places_and_submits_what_was_shown(
+    application: Starlette, world: World, house: House
+) -> None:
+    anas = browser(application, world, world.ana)
+    page = asked(anas, world, **{"resources.time": "30", "within": "", "artifacts[,]": ""})
+    said = words_of(page)
+    assert "Where it would run" in said and "Nothing is submitted yet." in said
+    assert "One core, for 30 min at most." in said
+    assert "Chosen." in said and "Submit to this hub" in said
+    hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', page))
+    assert (hidden["agreed"], hidden["resources.time"]) == ("local", "30")
+    assert "&lt;i&gt;" in hidden["script"], "what a person wrote stays text"
+
+
+def test_the_form_tells_of_a_quota_instead_of_offering_to_submit(
+    application: Starlette, world: World, perform: Perform
+) -> None:
+    perform(world.ana, "quota_set", session_id=world.session, core_hours=0.1)
+    said = words_of(asked(browser(application, world, world.ana), world))
+    assert "can raise it" in said and "Submit to" not in said
+
+
+def test_what_the_form_got_wrong_is_said_like_everywhere(application: Starlette, world: World) -> None:
+    said = words_of(asked(browser(application, world, world.ana), world, budget="much"))
+    assert "400 invalid_input" in said
+
+
+def test_quotas_stand_on_the_pages_of_use(client: Client, ana: Actor, operator: Actor, perform: Perform) -> None:
+    session = perform(ana, "session_create", name="physics", title="Physics")["session"]
+    perform(ana, "quota_set", session_id=session, core_hours=100, soft=True)
+    perform(operator, "quota_set", person="ana", open=2)
+    perform(ana, "job_submit", session_id=session, job_type="local", script=SCRIPT, resources={"time": 1200})
+    mine = client(ana)
+    for path in ("/s/ana/physics/usage", "/resources"):
+        said = words_of(mine.get(path).text)
+        assert "The session ana/physics" in said and "of 100 core hours in 30 days" in said
+        assert "It is only warned of." in said and "An operator of this hub can raise it." in said
+    told = mine.get("/api/quotas").json()
+    assert [(each["kind"], each["amounts"][0]["what"]) for each in told["quotas"]] == [
+        ("person", "open"),
+        ("session", "core_hours"),
+    ]
+    assert len(mine.get(f"/api/sessions/{session}/quotas").json()["quotas"]) == 2
