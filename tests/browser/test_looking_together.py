@@ -52,13 +52,13 @@ def place_of(page: Page, within: str, word: str) -> tuple[float, float]:
 
 def points_at(mover: Page, watcher: Page, name: str, within: str, word: str) -> None:
     """Whoever points at a word is seen at that word, wherever it stands on the other's screen."""
-    x, y = place_of(mover, within, word)
-    mover.mouse.move(x + 4, y + 2)
-    mover.mouse.move(x, y)
-    wanted = place_of(watcher, within, word)
 
     def seen() -> bool:
-        spot = pointing(watcher).get(name)
+        # Both pages may still be laid out anew, and a pointer that rests is hidden after some seconds: it keeps moving.
+        x, y = place_of(mover, within, word)
+        mover.mouse.move(x + 4, y + 2)
+        mover.mouse.move(x, y)
+        wanted, spot = place_of(watcher, within, word), pointing(watcher).get(name)
         return spot is not None and abs(spot[0] - wanted[0]) < 9 and abs(spot[1] - wanted[1]) < 9
 
     until(watcher, seen)
