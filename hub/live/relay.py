@@ -71,6 +71,10 @@ class Relay:
         self.soon()
 
     def tell_all(self, framed: bytes) -> None:
+        """Something in no lane, such as the numbers of things looked at: no replay brings it, so nobody waits for it."""
+        for member in self.members.values():
+            if member.held is not None:
+                member.owe(framed)
         self._durable.append((framed, None))
         self.soon()
 

@@ -308,6 +308,16 @@ def test_what_happens_during_a_replay_is_held_back_and_not_told_twice(room: Room
     assert [message["sequence"] for message in sink.told(Kind.MSG)] == [9, 10]
 
 
+def test_who_looks_at_a_thing_during_the_replay_is_told_its_number_once(room: Room, turns: FakeTurns) -> None:
+    sink = FakeSink(turns)
+    member = room.join(grant("ana"), sink)
+    room.hear(member, frames.View(("artifact:x",)))
+    turns.turn()
+    room.relay.go_live(member, {})
+    turns.turn()
+    assert [frame.names for frame in sink.frames() if isinstance(frame, frames.Views)] == [((1, "artifact:x"),)]
+
+
 def test_who_returns_with_its_token_takes_its_own_slot_and_the_old_socket_closes(room: Room, turns: FakeTurns) -> None:
     ana, old = enter(room, turns, "ana")
     enter(room, turns, "ben")
