@@ -425,7 +425,8 @@ def test_a_reader_that_stops_reading_delays_nobody_and_is_cut_off(live: Hub, run
             slow.socket.transport.pause_reading()
             room = live.room
             worst = 0.0
-            for n in range(1, 400):
+            # Beyond what the ledger holds by now: what a replay has read already is not told again.
+            for n in range(live.web.head + 1, live.web.head + 400):
                 started = time.perf_counter()
                 room.relay.tell(Kind.EVENT, {"sequence": n, "facts": {"x": "y" * 8000}}, "events", n)
                 assert (await ben.told(Kind.EVENT))["sequence"] == n
