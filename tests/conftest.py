@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from hub import app
 from hub.core.bus import MemoryBus
 from hub.core.clock import FrozenClock
 from hub.core.context import Actor
-from hub.core.database import Database, metadata
+from hub.core.database import SQLITE_PRAGMAS, Database, metadata
 from hub.core.house import House
 from hub.core.settings import Settings
 from hub.people import accounts, passwords
@@ -53,6 +54,20 @@ def compiled_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sa, "create_engine", create_engine)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def disk_not_waited_for() -> Iterator[None]:
+    """No test takes the power away: what the kernel was given survives every `kill -9`, so nobody waits for the disk.
+
+    Processes that a test starts are as they are for everybody.
+    """
+    pragmas = tuple("synchronous=OFF" if each == "synchronous=FULL" else each for each in SQLITE_PRAGMAS)
+    assert pragmas != SQLITE_PRAGMAS
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda fd: None)
+        patch.setattr("hub.core.database.SQLITE_PRAGMAS", pragmas)
         yield
 
 

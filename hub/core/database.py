@@ -55,6 +55,8 @@ Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 GROUP = 64
 RETRIES = 10
+# An answer stands on the disk before it is given.
+SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "fullfsync=1")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 
@@ -187,7 +189,7 @@ def _sqlite_engine(url: sa.URL, *, begin: str, query_only: bool = False) -> sa.E
     def _connect(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # We say BEGIN ourselves; the driver's own idea of it is too late.
         connection.execute("PRAGMA busy_timeout=30000")
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "fullfsync=1"):
+        for pragma in SQLITE_PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         if query_only:
             connection.execute("PRAGMA query_only=ON")

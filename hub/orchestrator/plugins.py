@@ -12,6 +12,7 @@ none by itself. One that cannot be loaded is remembered with its reason and stop
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from importlib import metadata
 from typing import Any
@@ -31,7 +32,7 @@ _PARTS = ("lacks", "begin", "look")
 
 def discover(found: Iterable[metadata.EntryPoint] | None = None) -> None:
     """Plug in every tool that an installed package names; what is there already stays."""
-    for each in metadata.entry_points(group=GROUP) if found is None else found:
+    for each in installed() if found is None else found:
         known = TOOLS.get(each.name)
         try:
             tool = _loaded(each)
@@ -42,6 +43,12 @@ def discover(found: Iterable[metadata.EntryPoint] | None = None) -> None:
             continue
         provides(each.name, tool)
         FAILED.pop(each.name, None)
+
+
+@functools.cache  # it reads a file of every package there is, and none is installed into a process that runs
+def installed() -> tuple[metadata.EntryPoint, ...]:
+    """What the packages of this environment name under the entry point."""
+    return tuple(metadata.entry_points(group=GROUP))
 
 
 def _loaded(each: metadata.EntryPoint) -> Any:

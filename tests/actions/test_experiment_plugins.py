@@ -43,6 +43,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     tools.TOOLS.clear()
     tools.TOOLS.update(before)
     plugins.FAILED.clear()
+    plugins.installed.cache_clear()
 
 
 def install(folder: Path, module: str, text: str, entry: str) -> None:
@@ -51,6 +52,7 @@ def install(folder: Path, module: str, text: str, entry: str) -> None:
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(f"[collegium.tools]\n{entry}\n")
+    plugins.installed.cache_clear()
 
 
 def test_an_installed_package_plugs_its_tool_in_and_an_experiment_runs_it(
