@@ -66,7 +66,7 @@ def escaped(text: str) -> str:
 
 def length(text: str) -> int:
     """Characters as Slack may count them: an emoji outside the first plane counts twice."""
-    return len(text) + sum(ord(character) > 0xFFFF for character in text)
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def clipped(text: str, limit: int) -> str:
@@ -74,8 +74,8 @@ def clipped(text: str, limit: int) -> str:
     if length(text) <= limit:
         return text
     kept = text[: limit - 1]
-    while length(kept) > limit - 1:
-        kept = kept[:-1]
+    while (over := length(kept) - (limit - 1)) > 0:
+        kept = kept[: -max(1, over // 2)]  # each takes away one or two, so never too much
     return kept.rstrip() + "…"
 
 
@@ -84,7 +84,7 @@ def tail(text: str, limit: int) -> str:
     if length(text) <= limit:
         return text
     kept = text[-(limit - 2) :]
-    while length(kept) > limit - 2:
-        kept = kept[1:]
+    while (over := length(kept) - (limit - 2)) > 0:
+        kept = kept[max(1, over // 2) :]
     _, newline, whole_lines = kept.partition("\n")
     return "…\n" + (whole_lines if newline and whole_lines else kept)
