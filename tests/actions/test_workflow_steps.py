@@ -15,6 +15,8 @@ from hub.jobs import rules, sandbox, views
 from hub.jobs.tables import jobs
 from tests.jobs import add_file, run_until
 
+pytestmark = pytest.mark.slow
+
 Perform = Callable[..., Any]
 
 

@@ -16,6 +16,8 @@ from hub.core.errors import Conflict
 from hub.core.settings import Settings
 from hub.history import before_migration
 
+pytestmark = pytest.mark.slow
+
 BROKEN = """
 import sqlalchemy as sa
 from alembic import op

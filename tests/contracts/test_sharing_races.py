@@ -24,6 +24,8 @@ from hub.sessions.tables import grants, invitations, link_tries, links
 from tests.conftest import NOW, make_person
 from tests.databases import OpenDatabase
 
+pytestmark = pytest.mark.slow
+
 THREADS = 20
 
 

@@ -22,7 +22,7 @@ from tests.actions.people_fixtures import PASSWORD, STRANGER, act, code_of, in_b
 from tests.conftest import NOW, make_person
 from tests.databases import OpenDatabase
 
-pytestmark = pytest.mark.usefixtures("quick_hashes")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_hashes")]
 
 MANY = 50
 

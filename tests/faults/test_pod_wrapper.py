@@ -15,6 +15,8 @@ import pytest
 from hub.jobs.backends import pod_side
 from hub.jobs.backends.pod_side import DUPLICATE, End, Program
 
+pytestmark = pytest.mark.slow
+
 
 class Pod:
     """A folder that stands for a pod's own."""

@@ -13,6 +13,8 @@ import pytest
 from hub.jobs.backends import far_side
 from hub.jobs.backends.far_side import DUPLICATE, Program
 
+pytestmark = pytest.mark.slow
+
 # Ends with 5 when it is told to, at once or after a while; `up` says that its trap stands.
 ENDS = ["sh", "-c", "trap '$0; exit 5' TERM; : > up; while :; do :; done"]
 

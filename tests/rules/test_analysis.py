@@ -20,6 +20,8 @@ from PIL import Image
 from hub.demo import analysis
 from hub.jobs import progress
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(analysis.__file__)
 HCL = SCRIPT.parent / "data" / "hcl_lines.csv"
 HEADER = "band,branch,J_lower,wavenumber_cm1,uncertainty_cm1\n"

@@ -22,6 +22,8 @@ from hub.orchestrator import data_tool
 from hub.orchestrator.data_tool import Head, read
 from tests.actions.notebook_fixtures import personal, put_file
 
+pytestmark = pytest.mark.slow
+
 Fill = Callable[[h5py.File], Any]
 
 
