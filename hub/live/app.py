@@ -28,7 +28,7 @@ from hub.live.rules import CONNECTION_SILENCE_SECONDS, PING_SECONDS
 
 LIVE_TOKEN = "keys/live.token"  # noqa: S105 - the name of a file
 SHUTDOWN_SECONDS = 5
-COLLECT_AFTER = 10_000  # objects more than were let go of; a member has some hundred
+COLLECT_AFTER = 2_000  # objects more than were let go of; two hundred members make and drop some hundred in a turn
 NO_BOT = "no chat bot is running here: it is not installed, or it is starting; try again"
 
 
@@ -108,7 +108,7 @@ def _spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 20)
+    gc.set_threshold(COLLECT_AFTER, 10, 10)
 
 
 @contextlib.asynccontextmanager
