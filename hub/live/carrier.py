@@ -4,7 +4,6 @@ It wakes and carries; what lasts is in SQL for whoever misses it.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +32,11 @@ class Carrier:
         self._heard = heard
         self._batch = batch
         self._back = back  # called whenever the subscription begins (again)
+        # A blocking read of redis-py 8 ends after 5 s unless told otherwise; ours may be silent for a day. One for all
+        # attempts: a new one reads from the disk which version it is, twice a second for as long as the bus is away.
+        self._hearing = redis.Redis.from_url(
+            url, socket_timeout=None, socket_connect_timeout=2, health_check_interval=15
+        )
         self._speaking: redis.Redis | None = None
         self._failing = False
 
@@ -48,11 +52,7 @@ class Carrier:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _listen(self) -> None:
-        # A blocking read of redis-py 8 ends after 5 s unless told otherwise; ours may be silent for a day.
-        client = redis.Redis.from_url(
-            self._url, socket_timeout=None, socket_connect_timeout=2, health_check_interval=15
-        )
-        async with contextlib.aclosing(client), client.pubsub() as subscription:
+        async with self._hearing.pubsub() as subscription:
             await subscription.psubscribe(*PATTERNS)
             self._back()
             async for message in subscription.listen():
@@ -67,6 +67,7 @@ class Carrier:
         return self._speaking
 
     async def aclose(self) -> None:
+        await self._hearing.aclose()
         if self._speaking is not None:
             await self._speaking.aclose()
 

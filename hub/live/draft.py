@@ -84,6 +84,7 @@ class Draft:
         self._keeping = False
         self._carets: dict[int, bytes] = {}
         self._carets_due: set[int] = set()
+        self._carets_told_at = float("-inf")
         self._carets_behind: set[Member] = set()
 
     @property
@@ -274,7 +275,7 @@ class Draft:
 
     def _takes(self, member: Member) -> bool:
         """Whether a member can be given something now."""
-        return member.clear and member.held is None and not self._room.relay.paused and not member.closed
+        return member.busy_since is None and member.held is None and not member.closed and not self._room.relay.paused
 
     # Carets
 
@@ -288,12 +289,14 @@ class Draft:
         elif self._carets.pop(slot, None) is None:
             return
         if not self._carets_due:
-            # Twenty people who write cost each follower one write a tick, not one a keystroke.
-            self._room.turns.later(CARETS_SECONDS, self._tell_new_carets)
+            # Twenty people who write cost each follower one write a tick, not one a keystroke; one alone need not wait.
+            now = self._room.turns.now()
+            self._room.turns.later(max(0.0, self._carets_told_at + CARETS_SECONDS - now), self._tell_new_carets)
         self._carets_due.add(slot)
 
     def _tell_new_carets(self) -> None:
         due, self._carets_due = self._carets_due, set()
+        self._carets_told_at = self._room.turns.now()
         self._tell_carets(list(self.followers), {slot: self._carets.get(slot, b"") for slot in due})
 
     def _tell_carets(self, members: list[Member], carets: dict[int, bytes]) -> None:
@@ -301,16 +304,19 @@ class Draft:
             slot: websocket_frame(encode(DraftAware(self.name, slot, data))) for slot, data in sorted(carets.items())
         }
         everyone = b"".join(framed.values())
+        behind = self._carets_behind
         for member in members:
             if not self._takes(member):
-                self._carets_behind.add(member)
+                behind.add(member)
                 continue
-            self._carets_behind.discard(member)
+            if behind:
+                behind.discard(member)
             told = everyone
             if member.slot in framed:
-                told = b"".join(frame for slot, frame in framed.items() if slot != member.slot)
+                told = b"".join([frame for slot, frame in framed.items() if slot != member.slot])
             if told:
-                self._room.relay.tell_one(member, told)
+                member.owe(told)
+        self._room.relay.soon()
 
     # Leaving
 

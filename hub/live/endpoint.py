@@ -6,6 +6,7 @@ that the loop below does nothing but hand frames to the room.
 
 import asyncio
 import contextlib
+from functools import partial
 
 import structlog
 from starlette.responses import JSONResponse
@@ -25,6 +26,7 @@ from hub.live.rules import HELLO_SECONDS, origin_allowed
 
 log = structlog.get_logger()
 MAX_TICKET_CHARACTERS = 200
+_KINDS = {kind.value: kind for kind in Kind}
 
 
 async def socket(websocket: WebSocket) -> None:
@@ -90,10 +92,12 @@ async def _serve(websocket: WebSocket, node: Node, grant: Grant, sink: Sink, ver
     place, member = node.enter(grant, sink, hello.resume.token if hello.resume else "")
     catching_up = asyncio.create_task(_catch_up(node, place, member, hello, version))
     if isinstance(sink, RoomProtocol):
-        sink.hears = lambda data: _at_once(node, place, member, data)
+        sink.hears = partial(_at_once, place, member)
     try:
         while not member.closed:
-            _take(place, member, sink, await _receive(websocket, sink), node.turns.now())
+            data = await _receive(websocket, sink)
+            sink.last_heard = node.turns.now()
+            _take(place, member, data, sink.last_heard)
     finally:
         if isinstance(sink, RoomProtocol):
             sink.hears = None
@@ -113,12 +117,12 @@ async def _catch_up(node: Node, place: Place, member: Member, hello: Hello, vers
     await replay(node, place, member, hello.resume)
 
 
-def _at_once(node: Node, place: Place, member: Member, data: bytes) -> None:
+def _at_once(place: Place, member: Member, data: bytes) -> None:
     """Take a frame in the turn in which it arrived, without a trip through the server's queue."""
     if member.closed:
         return
     try:
-        _take(place, member, member.sink, data, node.turns.now())
+        _take(place, member, data, member.sink.last_heard)
     except ProtocolError as error:
         member.close(error.code, str(error)[:120])
     except Exception:
@@ -126,14 +130,12 @@ def _at_once(node: Node, place: Place, member: Member, data: bytes) -> None:
         member.close(Closing.INTERNAL, "something went wrong inside the hub")
 
 
-def _take(place: Place, member: Member, sink: Sink, data: bytes, now: float) -> None:
-    sink.last_heard = now
-    try:
-        kind = Kind(data[0])
-    except (ValueError, IndexError):
-        raise ProtocolError("unknown kind of frame") from None
+def _take(place: Place, member: Member, data: bytes, now: float) -> None:
+    kind = _KINDS.get(data[0]) if data else None
+    if kind is None:
+        raise ProtocolError("unknown kind of frame")
     # Asked before parsing, so that a flood costs as little as it can.
-    if kind in ALLOWANCE and not place.room.admit(member, kind):
+    if kind in ALLOWANCE and not place.room.admit(member, kind, now):
         return
     place.hear(member, parse_client(data))
 

@@ -89,8 +89,8 @@ class Member:
     """A slot of a room and the connection that fills it."""
 
     __slots__ = (
-        "_busy_since", "_counters", "_own", "_pending", "_pending_bytes", "_pending_signals", "allowance", "audience",
-        "closed", "cursors_behind", "grant", "held", "incarnation", "lag_told", "passive", "presence_version",
+        "_counters", "_pending", "_pending_bytes", "_pending_signals", "allowance", "audience", "busy_since", "closed",
+        "cursors_behind", "grant", "held", "incarnation", "lag_told", "own", "passive", "presence_version",
         "relays_until", "sink", "skipped", "slot", "token", "views",
     )  # fmt: skip
 
@@ -113,39 +113,34 @@ class Member:
         self.lag_told: tuple[str, int] = (Lane.CLEAR.value, 0)
         # Until the replay is through, what is new is held back: (lane, number in it, framed).
         self.held: list[tuple[str, int, bytes]] | None = []
-        self._own: list[bytes] = []
+        self.own: list[bytes] = []  # what is for this member alone, until the end of this turn
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._pending_signals = 0
-        self._busy_since: float | None = None
+        self.busy_since: float | None = None  # when its socket last stopped to take all it was given
         self._counters = counters
 
     def owe(self, framed: bytes) -> None:
         """Something for this member alone, to be written in this turn."""
-        self._own.append(framed)
+        self.own.append(framed)
 
     def owe_signal(self, framed: bytes) -> None:
-        self._own.append(framed)
-        if self._busy_since is not None:
+        self.own.append(framed)
+        if self.busy_since is not None:
             self._pending_signals += 1
 
     def lane(self, now: float) -> Lane:
-        busy_seconds = None if self._busy_since is None else now - self._busy_since
+        busy_seconds = None if self.busy_since is None else now - self.busy_since
         return lane(self.sink.backlog() + self._pending_bytes, busy_seconds, self._pending_signals)
 
     def stall(self, now: float) -> None:
         """The socket has not taken all of what was written."""
-        if self._busy_since is None:
-            self._busy_since = now
-
-    @property
-    def plain(self) -> bool:
-        """Whether this member is owed just what everyone is, and takes it."""
-        return self._busy_since is None and self.held is None and not self._own
+        if self.busy_since is None:
+            self.busy_since = now
 
     @property
     def clear(self) -> bool:
-        return self._busy_since is None
+        return self.busy_since is None
 
     def turn(self, shared: bytes, durable: bytes, tick: bytes, now: float) -> None:
         """Write what one turn of the loop has for this member, all in one piece, or keep what must not be lost.
@@ -154,14 +149,14 @@ class Member:
         """
         if self.held is not None:
             shared = durable = tick = b""
-        if self._busy_since is None:
-            own, self._own = self._own, []
+        if self.busy_since is None:
+            own, self.own = self.own, []
             data = b"".join((*own, shared, tick)) if own or (shared and tick) else shared or tick
             if data:
                 self._write(data)
             return
-        kept = b"".join((*self._own, durable)) if self._own else durable
-        self._own = []
+        kept = b"".join((*self.own, durable)) if self.own else durable
+        self.own = []
         if kept:
             self._pending.append(kept)
             self._pending_bytes += len(kept)
@@ -184,7 +179,7 @@ class Member:
 
     def drain(self) -> None:
         """The socket takes bytes again: give it what was kept."""
-        self._busy_since = None
+        self.busy_since = None
         self._pending_signals = 0
         if self._pending and not self.closed:
             kept, self._pending, self._pending_bytes = b"".join(self._pending), [], 0
@@ -193,7 +188,7 @@ class Member:
     def close(self, code: int, reason: str) -> None:
         if not self.closed:
             self.closed = True
-            self._own, self._pending = [], []
+            self.own, self._pending = [], []
             self.sink.close(code, reason)
 
     def _write(self, data: bytes) -> None:

@@ -27,7 +27,7 @@ from hub.live.frames import AwareDraft, ClientFrame, CloseDraft, EditDraft, Foll
 from hub.live.ice import Relays
 from hub.live.logs import Logs
 from hub.live.member import Counters, Grant, Member, Sink
-from hub.live.protocol import ProtocolError
+from hub.live.protocol import ProtocolError, told, websocket_frame
 from hub.live.record import Event, OutOfReachError, Record, Refusal
 from hub.live.room import Room
 from hub.live.rules import VISIBLE_CURSORS, changes_rights, concerns_one_session, pace_ms, tells_of_messages
@@ -264,7 +264,9 @@ class Node:
             elif said.get("kind") == "for_moderators":
                 named.room.tell_moderators(Kind.EVENT, {"sequence": None, "event": said})
             elif said.get("kind") != "message" and not tells_of_messages(str(said.get("action"))):
-                named.room.relay.hint(Kind.EVENT, {"sequence": None, "event": said})
+                # Some of it has no line in this session's ledger (a vote, a preview): it is told once, and to everyone.
+                hint = told(Kind.EVENT, {"sequence": None, "event": said})
+                named.room.relay.tell_all(websocket_frame(hint))
 
     # Several nodes
 

@@ -19,6 +19,8 @@ T = TypeVar("T")
 ACT_AS = "Collegium-Act-As"
 TIMEOUT_SECONDS = 5.0
 ARRIVING_AT_ONCE = 16
+# The pool looks at each idle connection, and at all others for each of those, whenever something is asked.
+LINKS = httpx.Limits(max_connections=64, max_keepalive_connections=4)
 AGAIN_SECONDS = (0.2, 0.5, 1.0, 2.0)
 
 
@@ -149,16 +151,15 @@ class Record:
     @classmethod
     def over_socket(cls, path: str, token: str, origin: str) -> "Record":
         """Web behind a Unix socket; `origin` is the name it answers to."""
-        transport = httpx.AsyncHTTPTransport(uds=path, limits=httpx.Limits(max_connections=64))
+        transport = httpx.AsyncHTTPTransport(uds=path, limits=LINKS)
         host = origin.partition("://")[2]
         return cls(httpx.AsyncClient(transport=transport, base_url=f"http://{host}", timeout=TIMEOUT_SECONDS), token)
 
     @classmethod
     def over_http(cls, url: str, token: str, origin: str) -> "Record":
         """Web at an address of its own, inside the network that the two share."""
-        limits = httpx.Limits(max_connections=64)
         host = {"Host": origin.partition("://")[2]}
-        client = httpx.AsyncClient(base_url=url, headers=host, timeout=TIMEOUT_SECONDS, limits=limits, trust_env=False)
+        client = httpx.AsyncClient(base_url=url, headers=host, timeout=TIMEOUT_SECONDS, limits=LINKS, trust_env=False)
         return cls(client, token)
 
     async def aclose(self) -> None:

@@ -71,7 +71,7 @@ class Relay:
         self.soon()
 
     def tell_all(self, framed: bytes) -> None:
-        """Something in no lane, such as the numbers of things looked at: no replay brings it, so none is waited for."""
+        """Something in no lane, such as the numbers of things looked at: no replay brings it, and nobody waits."""
         for member in self.members.values():
             if member.held is not None:
                 member.owe(framed)
@@ -170,26 +170,30 @@ class Relay:
         ticking, self._tick_now = self._tick_now, False
         ticks: dict[Audience, bytes] = {}
         lone = next(iter(self.cursors.moved)) if len(self.cursors.moved) == 1 else None
-        writes = 0
+        version = self.presence.version
+        tick, writes = b"", 0
         for member in list(self.members.values()):
-            tick = self._tick_for(member, lone, ticks) if ticking else b""
+            if ticking:
+                tick = self._tick_for(member, lone, ticks)
             durable, shared = for_all, everything
             if addressed and member.grant.member.id in addressed:
                 # What is for this one among others stands where it was said: a lane's numbers never go back.
                 person = member.grant.member.id
                 durable = b"".join(framed for framed, to in durable_frames if to is None or person in to)
                 shared = durable + passing
-            if member.plain:
-                # Nearly everyone nearly always: no more is done for them than the write.
-                if delta:
-                    member.presence_version = self.presence.version
-                if data := shared + tick if tick else shared:
-                    member.sink.write(data)
-                    writes += 1
+            if member.busy_since is not None or member.held is not None:
+                member.turn(shared, durable, tick, now)
                 continue
-            if delta and member.clear and member.held is None:
-                member.presence_version = self.presence.version
-            member.turn(shared, durable, tick, now)
+            # Nearly everyone nearly always: no more is done for them than the write.
+            if delta:
+                member.presence_version = version
+            data = shared + tick if tick else shared
+            if own := member.own:
+                data = b"".join((*own, data)) if data or len(own) > 1 else own[0]
+                own.clear()
+            if data and not member.closed:
+                member.sink.write(data)
+                writes += 1
         self.counters.writes += writes
         if ticking:
             self._tick_due = False

@@ -97,6 +97,8 @@ customElements.define("live-room", class extends HTMLElement {
     on("people", (members) => this.tellPeople(members));
     on("message", (message) => this.hearMessage(message));
     on("event", () => this.freshen());
+    // Much of what changes is told once, to who is there: what the page shows may be older than this connection.
+    on("welcome", () => { this.freshen(this.came); this.came = true; });
     on("gap", () => announce("More was said while you were away than is shown; open the page again to see all of it."));
     on("lag", (lag) => this.tellLag(lag));
     on("apart", (apart) => this.tellApart(apart));
@@ -194,14 +196,17 @@ customElements.define("live-room", class extends HTMLElement {
   }
 
   /** The shelf is drawn by the server; it is asked for again, once for many changes. */
-  freshen() {
+  freshen(aloud = true) {
+    this.aloud ||= aloud;
     this.freshening ??= setTimeout(async () => {
+      const tells = this.aloud;
       this.freshening = null;
+      this.aloud = false;
       try {
         const changed = await refresh(PARTS);
         if (this.room.state === "open") this.people.again(); // a raised hand is told beside its owner's name
         this.stage.retitle();
-        if (changed && this.hears("things")) announce("The shelf of this room has changed.");
+        if (changed && tells && this.hears("things")) announce("The shelf of this room has changed.");
       } catch {
         /* The next change asks again. */
       }

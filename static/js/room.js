@@ -336,7 +336,7 @@ export class Room extends EventTarget {
   }
 
   onEVENT(frame) {
-    // Without a number it is a hint from the bus: the same facts come again with theirs.
+    // Without a number it is a hint from the bus that something changed. Some of it (a vote) comes again with none.
     if (frame.sequence === null) return this.#emit("event", frame.event);
     if (frame.sequence <= this.seen.event) return;
     this.seen.event = frame.sequence;

@@ -154,7 +154,7 @@ class World:
             return
         self._note_signal(guest, data)
         try:
-            endpoint._take(guest.place, guest.member, guest.sink, data, self.turns.now())
+            endpoint._take(guest.place, guest.member, data, self.turns.now())
         except ProtocolError as error:
             self.refused += 1
             guest.member.close(error.code, str(error)[:120])

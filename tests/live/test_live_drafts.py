@@ -34,6 +34,7 @@ def standing(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory, e
 
 NUMBERS = itertools.count()
 WORD = re.compile(r"<\d+\.\d+>")
+FAULT_SECONDS = float(os.environ.get("COLLEGIUM_TEST_FAULT_SECONDS", "6"))
 
 
 class Desk:
@@ -445,12 +446,11 @@ def test_who_opens_a_draft_in_the_moment_in_which_the_last_other_leaves_is_let_i
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(300 + FAULT_SECONDS)
 def test_twenty_writers_under_random_faults_agree_and_nothing_acknowledged_is_lost(
     runner: asyncio.Runner, tmp_path: Path, empty_database: Path
 ) -> None:
     """COLLEGIUM_TEST_FAULT_SECONDS=300 for the long way; the seed is COLLEGIUM_TEST_SEED or drawn, and printed."""
-    seconds = float(os.environ.get("COLLEGIUM_TEST_FAULT_SECONDS", "6"))
     seed = int(os.environ.get("COLLEGIUM_TEST_SEED", random.randrange(1 << 32)))
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -476,9 +476,9 @@ def test_twenty_writers_under_random_faults_agree_and_nothing_acknowledged_is_lo
             writers = [
                 await stack.enter_async_context(desk.writer(await desk.person(), number % 2)) for number in range(20)
             ]
-            until = asyncio.get_running_loop().time() + seconds
+            until = asyncio.get_running_loop().time() + FAULT_SECONDS
             writing = asyncio.gather(*(write(writer, number, until) for number, writer in enumerate(writers)))
-            await asyncio.sleep(seconds / 2)
+            await asyncio.sleep(FAULT_SECONDS / 2)
             await standing.stop_web()
             await asyncio.sleep(0.5)
             await standing.start_web()

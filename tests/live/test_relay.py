@@ -318,6 +318,18 @@ def test_who_looks_at_a_thing_during_the_replay_is_told_its_number_once(room: Ro
     assert [frame.names for frame in sink.frames() if isinstance(frame, frames.Views)] == [((1, "artifact:x"),)]
 
 
+def test_what_only_moderators_may_know_is_told_to_one_whose_replay_runs_and_only_once(
+    room: Room, turns: FakeTurns
+) -> None:
+    sink = FakeSink(turns)
+    member = room.join(grant("ana", permissions=ALL | {"room:moderate"}), sink)
+    room.tell_moderators(Kind.EVENT, {"sequence": None, "event": {"what": "hand"}})
+    turns.turn()
+    room.relay.go_live(member, {})
+    turns.turn()
+    assert [body["event"] for body in sink.told(Kind.EVENT)] == [{"what": "hand"}]
+
+
 def test_who_returns_with_its_token_takes_its_own_slot_and_the_old_socket_closes(room: Room, turns: FakeTurns) -> None:
     ana, old = enter(room, turns, "ana")
     enter(room, turns, "ben")
@@ -379,13 +391,13 @@ def test_cursors_and_carets_in_excess_vanish_without_punishment_short_of_a_flood
 ) -> None:
     ana, sink = enter(room, turns, "ana")
     for _ in range(5):
-        passed = sum(room.admit(ana, kind) for _ in range(200))
+        passed = sum(room.admit(ana, kind, turns.now()) for _ in range(200))
         assert passed <= 40
         turns.advance(1)
     assert sink.closed is None
     assert sink.told(Kind.ERR) == []
     for _ in range(600):
-        room.admit(ana, kind)
+        room.admit(ana, kind, turns.now())
     assert sink.closed is not None
     assert sink.closed[0] == Closing.FLOOD
 
@@ -393,7 +405,7 @@ def test_cursors_and_carets_in_excess_vanish_without_punishment_short_of_a_flood
 def test_other_floods_are_answered_and_then_end_the_connection(room: Room, turns: FakeTurns) -> None:
     ana, sink = enter(room, turns, "ana")
     for _ in range(100):
-        room.admit(ana, Kind.MSG)
+        room.admit(ana, Kind.MSG, turns.now())
         turns.advance(0.05)
     assert sink.told(Kind.ERR)[0]["code"] == "too_many"
     assert sink.closed is not None

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -348,6 +349,34 @@ def test_what_is_said_while_a_replay_is_read_is_told_once(live: Hub, run: Run) -
                     assert heard == list(range(1, heard[-1] + 1))
             live.web.talkative = False
             assert [(await ben.told(Kind.MSG))["change"] for _ in range(live.web.number)] == heard
+
+    run(scenario)
+
+
+def test_what_is_told_once_without_a_number_reaches_who_still_reads_what_was_missed(
+    live: Hub, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vote has no line in its session's ledger: who was not told of it saw an old count until something else was."""
+
+    async def scenario() -> None:
+        live.web.keep("ben", "first")
+        reads, goes_on = asyncio.Event(), asyncio.Event()
+        messages = live.node.record.messages
+
+        async def slowly(*asked: Any) -> Any:
+            reads.set()
+            await goes_on.wait()
+            return await messages(*asked)
+
+        monkeypatch.setattr(live.node.record, "messages", slowly)
+        async with live.member("ana", resume=Resume("e1", 0, live.web.head)) as ana:
+            await reads.wait()
+            live.node._heard(f"session:{live.web.session}", {"kind": "poll"})
+            assert await ana.told(Kind.EVENT) == {"sequence": None, "event": {"kind": "poll"}}
+            goes_on.set()
+            await ana.told(Kind.REPLAY)
+            live.node._heard(f"session:{live.web.session}", {"kind": "preview"})
+            assert (await ana.told(Kind.EVENT))["event"] == {"kind": "preview"}, "and the first one only once"
 
     run(scenario)
 
