@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bot import hub_views as views
+from bot import private
 from bot.carrying import NOT_RECORDED, Carrier, ErrandHub, NotSent
 from bot.commands import run
 from bot.door import Door
@@ -66,6 +67,8 @@ class RoomDesk:
             return _answer(400, [f"This is no command: {error}."])
         if not 8 <= len(written.key) <= 64 or not written.key.isascii() or not written.key.isprintable():
             return _answer(400, ["A command's key has 8 to 64 characters."])
+        if (secret := private.problem_in(written.text, stands=False)) is not None:
+            return _answer(secret.status, list(problem_lines(secret)))
         try:
             room = await self._carrier.ask(lambda: self._redeem(written.ticket))
             said = await self._carrier.first(

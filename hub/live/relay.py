@@ -71,7 +71,7 @@ class Relay:
         self.soon()
 
     def tell_all(self, framed: bytes) -> None:
-        """Something in no lane, such as the numbers of things looked at: no replay brings it, so nobody waits for it."""
+        """Something in no lane, such as the numbers of things looked at: no replay brings it, nobody waits for it."""
         for member in self.members.values():
             if member.held is not None:
                 member.owe(framed)

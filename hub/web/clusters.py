@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from hub.core import actions
+from hub.core import actions, credentials
 from hub.core.context import Actor, Scope
 from hub.core.errors import Conflict, HubError, InvalidInput, TooMany, Unavailable
 from hub.jobs.clusters import rules
@@ -43,7 +43,7 @@ async def add(request: Request) -> Response:
     onward = SETTING_UP if fields.pop("next") == SETTING_UP else ""
     given = {name: fields[name] for name in FIELDS}
     try:
-        rules.refuse_private((f"$.params.{name}", value) for name, value in given.items())
+        credentials.refuse_private_keys((f"$.params.{name}", value) for name, value in given.items())
         envelope = _envelope(given)
         if not fields["compared"] and (brought := _brought(envelope)):
             await _checked(request, actor)
@@ -79,7 +79,7 @@ async def _do(request: Request, what: str) -> Response:
     fields = await _fields(request, *{"join": ("login",), "trust": COMPARED}.get(what, ()))
     of = "name" if what in ("trust", "remove") else "cluster"
     try:
-        rules.refuse_private((f"$.params.{field}", value) for field, value in fields.items())
+        credentials.refuse_private_keys((f"$.params.{field}", value) for field, value in fields.items())
         if fields.get("fingerprint") and not fields.pop("compared"):
             raise _UNCOMPARED
         fields.pop("compared", None)
