@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -18,6 +19,7 @@ from hub.core import actions, credentials
 from hub.core.context import Actor, Scope
 from hub.core.errors import Conflict, HubError, InvalidInput, TooMany, Unavailable
 from hub.jobs.clusters import rules
+from hub.jobs.clusters.diagnosis import Line
 from hub.web import endpoints
 from hub.web.endpoints import house_of
 from hub.web.pages import clusters as page
@@ -33,7 +35,7 @@ COMPARED = ("fingerprint", "compared")
 SETTING_UP = "/setup#clusters"
 _UNCOMPARED = InvalidInput("compare it first, and say so here", path="$.params.compared")
 # Where a browser goes after each deed; `erased` names the line that is to be deleted.
-ONWARD = {"join": "#account", "test": "#account", "trust": "", "leave": "erased", "remove": "erased"}
+ONWARD = {"doctor": "", "join": "#account", "test": "#account", "trust": "", "leave": "erased", "remove": "erased"}
 
 
 async def add(request: Request) -> Response:
@@ -83,11 +85,14 @@ async def _do(request: Request, what: str) -> Response:
         if fields.get("fingerprint") and not fields.pop("compared"):
             raise _UNCOMPARED
         fields.pop("compared", None)
-        await _perform(request, actor, {"action": f"cluster_{what}", of: name, **fields})
+        result = await _perform(request, actor, {"action": f"cluster_{what}", of: name, **fields})
     except TOLD as refusal:
         error, said = refusal, _said(what, fields, refusal)
         status = 200 if error.code == "compare_fingerprint" else error.status
         return await _drawn(request, actor, lambda scope: page.one(scope, {"name": name}, said), status, error)
+    if what == "doctor":
+        lines = msgspec.convert(result["lines"], list[Line])
+        return await _drawn(request, actor, lambda scope: page.one(scope, {"name": name}, looked=lines), 200)
     onward = ONWARD[what]
     return RedirectResponse(f"{page.HERE}#erased" if onward == "erased" else f"{page.at(name)}{onward}", 303)
 
