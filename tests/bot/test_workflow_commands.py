@@ -144,3 +144,10 @@ def test_in_a_chat_the_text_itself_is_the_workflow(
     assert [row.step for row in recorded(house)] == ["fetch"]
     with pytest.raises(Problem, match="holds no list of steps"):
         run(["workflow", "submit", '{"dag": []}'], Door(lambda: hub, call="/"))
+
+
+def test_with_json_all_that_is_wrong_is_listed(collegium: Collegium, here: Path) -> None:
+    steps = [{"step": "a", "script": "#!x", "dependencies": ["b", "c"]}]
+    (here / "steps.json").write_text(json.dumps(steps))
+    refused = json.loads(collegium("workflow", "submit", "steps.json", "--json", code=INVALID).err)
+    assert [each.rpartition(": ")[2] for each in refused["errors"]] == ["b", "c"]
