@@ -172,6 +172,23 @@ class Finding(View, frozen=True, kw_only=True):
     hint: str = ""
 
 
+class Looked(View, frozen=True, kw_only=True):
+    """One thing that was looked at on a cluster: `ok`, `warning` or `failed`, and what to do."""
+
+    name: str
+    level: str
+    words: str
+    hint: str = ""
+
+
+class Examination(View, frozen=True, kw_only=True):
+    """What was found of a cluster when it was looked at, and the worst of it."""
+
+    cluster: str
+    worst: str = "ok"
+    lines: tuple[Looked, ...] = ()
+
+
 class ClusterReport(View, frozen=True, kw_only=True):
     """A cluster, and what holds between it and one's own account."""
 

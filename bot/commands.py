@@ -32,10 +32,11 @@ from bot.verbs.room_messages import room
 from bot.verbs.session import use
 from bot.verbs.session_changes import session
 from bot.verbs.share import share
+from bot.verbs.workflow import workflow
 
 COMMANDS: tuple[click.Command, ...] = (
-    job, experiment, note, draft, artifact, share, session, use, room, link, whoami, key, window, verify, who, explain,
-    channel, notify, account, cluster, quota, export, login, logout, completion,
+    job, workflow, experiment, note, draft, artifact, share, session, use, room, link, whoami, key, window, verify,
+    who, explain, channel, notify, account, cluster, quota, export, login, logout, completion,
 )  # fmt: skip
 
 

@@ -64,6 +64,7 @@ class Door:
         call: str = "collegium ",
         origin: str = "",
         place: Place | None = None,
+        asks_by_button: bool = False,
         has_folder: bool = False,
         shell: Shell | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -79,6 +80,7 @@ class Door:
         self.call = call
         self.origin = origin
         self.place = place
+        self.asks_by_button = asks_by_button or place is not None  # a question is an answer with a button
         self.has_folder = has_folder  # whether files can be put where the person is
         self.shell = shell  # at a shell's door only
         self.now = now

@@ -202,6 +202,9 @@ class HubClient:
     def experiment(self, ref: str) -> Experiment:
         return self.view(f"/api/experiments/{_part(ref)}", Experiment)
 
+    def workflow(self, ref: str) -> views.Workflow:
+        return self.view(f"/api/workflows/{_part(ref)}", views.Workflow)
+
     def experiments(self, session: str) -> tuple[Experiment, ...]:
         return self.view(f"/api/sessions/{_part(session)}/experiments", tuple[Experiment, ...])
 

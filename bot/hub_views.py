@@ -326,6 +326,7 @@ class WorkflowStep(View, frozen=True, kw_only=True):
     number: int
     state: str
     reason: str = ""
+    after: tuple[str, ...] = ()
     url: str = ""
 
     @property

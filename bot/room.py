@@ -9,11 +9,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bot import hub_views as views
+from bot import private
 from bot.carrying import NOT_RECORDED, Carrier, ErrandHub, NotSent
 from bot.commands import run
 from bot.door import Door
 from bot.hub_client import Unanswered, Unreachable, decoded
-from bot.problems import UNREADABLE, Problem
+from bot.problems import CONFLICT, UNREADABLE, Problem
 from bot.terminal_plain import lines, problem_lines
 
 PATH = "/bot/room"
@@ -23,18 +24,30 @@ NOT_CONFIRMED = "Not confirmed: the hub has not answered in time, so nobody know
 
 
 class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a page sends: a ticket of the room, the command without its `/`, and the page's own name for it."""
+    """What a page sends: a ticket of the room, the command without its `/`, and the page's own name for it.
+
+    The words of a button stand in the place of a text.
+    """
 
     ticket: str
     text: str
     key: str
+    words: list[str] = []
+
+
+class Button(msgspec.Struct, frozen=True):
+    """What can be answered to a question: the words of the command that a press gives."""
+
+    label: str
+    words: list[str]
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """The answer as full lines, and whether it was done."""
+    """The answer as full lines, whether it was done, and, where it asks something, what can be answered."""
 
     lines: list[str]
     done: bool
+    buttons: list[Button] = []
 
 
 class _Member(views.View, frozen=True, kw_only=True):
@@ -66,6 +79,8 @@ class RoomDesk:
             return _answer(400, [f"This is no command: {error}."])
         if not 8 <= len(written.key) <= 64 or not written.key.isascii() or not written.key.isprintable():
             return _answer(400, ["A command's key has 8 to 64 characters."])
+        if (secret := private.problem_in(" ".join((written.text, *written.words)), stands=False)) is not None:
+            return _answer(secret.status, list(problem_lines(secret)))
         try:
             room = await self._carrier.ask(lambda: self._redeem(written.ticket))
             said = await self._carrier.first(
@@ -77,16 +92,22 @@ class RoomDesk:
             return _answer(504, [NOT_CONFIRMED])
         except Problem as problem:
             return _answer(problem.status or 400, list(problem_lines(problem)))
-        return _answer(200, said)
+        return JSONResponse(msgspec.to_builtins(said), 200 if said.done else 409)
 
     def _redeem(self, ticket: str) -> _Redeemed:
         sent = self._carrier.hub.send("POST", "/api/live/redeem", json={"ticket": ticket})
         return decoded(sent.content, _Redeemed)
 
 
-def _carried_out(hub: ErrandHub, room: _Redeemed, written: Written) -> list[str]:
-    door = Door(lambda: hub, session=lambda: room.name, call="/", origin=f"room:{room.session}:{written.key}")
-    return list(lines(run(written.text, door)))
+def _carried_out(hub: ErrandHub, room: _Redeemed, written: Written) -> Answered:
+    origin = f"room:{room.session}:{written.key}"
+    door = Door(lambda: hub, session=lambda: room.name, call="/", origin=origin, asks_by_button=True)
+    reply = run(written.words or written.text, door)
+    if reply.exit_code != CONFLICT:
+        return Answered(list(lines(reply)), True)
+    # A question, which nothing was done for yet.
+    asked = [Button(one.label, list(one.command)) for one in reply.next if one.command]
+    return Answered(list(lines(reply)), False, asked)
 
 
 def _answer(status: int, said: list[str]) -> JSONResponse:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from bot import private
 from bot.carrying import NOT_RECORDED, Carrier, ErrandHub, NotSent
 from bot.commands import tree
 from bot.delivery import Delivery
@@ -86,6 +87,8 @@ class Desk:
         workspace = self._workspaces.get(spoken.team)
         if workspace is None:
             return plain_blocks(NOT_CONNECTED)
+        if (secret := private.problem_in(spoken.text)) is not None:
+            return problem_blocks(secret, spoken.call)
         try:
             said = said_words(spoken.text)
         except Problem as problem:
@@ -164,6 +167,9 @@ class Desk:
         if is_stranger:
             await self._answers.say(spoken, plain_blocks(STRANGER))
             return
+        if (secret := private.problem_in(spoken.text)) is not None:
+            await self._answers.say(spoken, problem_blocks(secret, spoken.call))
+            return
         try:
             commands = commands_of(spoken, list(tree.commands))
         except Problem as problem:
@@ -216,6 +222,10 @@ class Desk:
         self, workspace: Workspace, spoken: Spoken, said: Sequence[str], since: float, *, stays: bool = False
     ) -> Said:
         """One command's outcome. With `stays`, this waits until the outcome is known, having said so meanwhile."""
+        if (
+            secret := private.problem_in(" ".join(said), stands=False)
+        ) is not None:  # a form's fields, a button's words
+            return Said(problem_blocks(secret, spoken.call), problem=secret)
 
         def errand(hub: ErrandHub) -> Said:
             with tempfile.TemporaryDirectory(prefix="collegium-") as folder:

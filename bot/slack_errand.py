@@ -22,7 +22,13 @@ from bot.slack_workspaces import Workspace
 from bot.uploads import NoUploads
 from bot.work_views import Experiment
 
-SUBMISSIONS = (("job", "submit"), ("job", "resume"), ("experiment", "submit"), ("experiment", "resume"))
+SUBMISSIONS = (
+    ("job", "submit"),
+    ("job", "resume"),
+    ("workflow", "submit"),
+    ("experiment", "submit"),
+    ("experiment", "resume"),
+)
 # How long a session's own word on how much may leave is believed without asking again.
 DETAIL_SECONDS = 0.5
 Details = dict[str, tuple[float, Detail]]

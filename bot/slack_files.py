@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from bot import private
 from bot.hub_client import HubClient
 from bot.problems import INVALID, UNAVAILABLE, Problem
 from bot.slack_spoken import File
@@ -13,6 +14,7 @@ from bot.uploads import Offered, digest_of, upload
 
 FILE_BYTES = 100 * 1024 * 1024
 _FETCH_SECONDS = 60.0
+_LOOKED_AT_BYTES = 256 * 1024  # a key is short, and stands alone or in a script
 
 
 class SlackUploads:
@@ -57,6 +59,11 @@ class SlackUploads:
             raise Problem(
                 "file_not_fetched", f"{name} could not be fetched from Slack.", exit_code=UNAVAILABLE, hint="Try again."
             ) from error
+        with place.open("rb") as kept:
+            begins = kept.read(_LOOKED_AT_BYTES).decode("latin-1")
+        if (secret := private.problem_in(begins)) is not None:
+            place.unlink()
+            raise secret
         return place
 
     def _download(self, one: File, name: str, place: Path) -> None:

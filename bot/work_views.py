@@ -58,6 +58,7 @@ class Preview(View, frozen=True, kw_only=True):
     manifest: str = ""
     files: tuple[PreviewFile, ...] = ()
     inputs: tuple[PreviewInput, ...] = ()
+    waits_for: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -67,6 +68,7 @@ class Previews(View, frozen=True, kw_only=True):
     session_name: str = ""
     name: str = ""
     jobs: tuple[Preview, ...] = ()
+    kept: tuple[str, ...] = ()
     changed: tuple[ChangedScript, ...] = ()
 
 

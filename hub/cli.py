@@ -28,6 +28,7 @@ from bot.faces.ledger import ledger_card
 from bot.grammar import KeyValue, Noun, Verb, session_option
 from bot.hub_views import LedgerVerification
 from bot.problems import UNAVAILABLE, Problem, exit_code_of
+from bot.verbs.cluster import examine_cluster
 from hub import extras
 from hub.core.errors import HubError, InvalidInput, NotFound
 from hub.core.parent import die_with_parent
@@ -411,9 +412,15 @@ def show_settings(data: Path | None) -> Reply:
     return Reply(body="\n".join(lines))
 
 
-@operates("doctor", data_option)
-def examine(data: Path | None) -> Reply:
-    """Say what this machine offers a hub, what is missing, and what that means."""
+@operates("doctor", click.argument("cluster", metavar="[CLUSTER]", required=False), data_option)
+def examine(cluster: str | None, data: Path | None) -> Reply:
+    """Say what this machine offers a hub, what is missing, and what that means; or what is wrong with CLUSTER.
+
+    With CLUSTER a running hub is asked, as by `cluster doctor`.
+    """
+    if cluster is not None:
+        told: Reply = click.get_current_context().invoke(examine_cluster, name=cluster)
+        return told
     from hub import doctor
 
     found = doctor.examine(settings_for(data))

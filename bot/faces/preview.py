@@ -31,9 +31,22 @@ def previews_card(found: Previews, sent: tuple[str, ...]) -> Reply:
             sent_first=words.listed(list(sent)) if sent else None,
             to_confirm=_to_confirm(found.changed),
         ),
+        table=_steps(found),
         body="\n".join([*(_changed(each) for each in found.changed), *(_text(each) for each in found.jobs)]),
         data=found,
     )
+
+
+def _steps(found: Previews) -> Table | None:
+    """The steps of a workflow with what each waits for, those that stand from before first."""
+    if not any(each.step for each in found.jobs):
+        return None
+    rows = [Row((step, "", "", "kept"), f"{step}: it stands as it ran before", "", "") for step in found.kept]
+    for each in found.jobs:
+        after = words.listed(list(each.waits_for))
+        said = f"{each.step} on {each.backend}" + (f", after {after}" if after else "")
+        rows.append(Row((each.step or each.name, each.backend, after, "to run"), said, "", ""))
+    return Table(("step", "where", "after", ""), tuple(rows))
 
 
 def _limits(one: Preview) -> str:

@@ -3,7 +3,7 @@
 from bot.cards import Field, Next, Progress, Reply, Row, State, Table
 from bot.faces.job import STATES
 from bot.hub_views import Workflow, WorkflowStep
-from bot.words import counted
+from bot.words import counted, listed
 
 _OVER = State("Finished", "✓", "ok")
 _FAILED = State("Failed", "✗", "bad")
@@ -28,7 +28,7 @@ def workflow_face(one: Workflow) -> Reply:
         state=state,
         progress=None if over == len(one.steps) else Progress(over / max(1, len(one.steps)), far),
         fields=(Field("steps", far, is_name=True),),
-        table=Table(("step", "job", "state"), tuple(_row(step) for step in one.steps)),
+        table=Table(("step", "job", "after", "state"), tuple(_row(step) for step in one.steps)),
         next=(Next("resume it", again, ident=again),) if state in (_FAILED, _STOPPED) else (),
         url=one.steps[0].url if one.steps else "",
         is_private=False,
@@ -50,7 +50,7 @@ def _row(step: WorkflowStep) -> Row:
     word = state.word.lower()
     why = "" if step.state in ("SUCCEEDED", "RUNNING") else f", {step.reason.rstrip('.')}" if step.reason else ""
     return Row(
-        (step.step, str(step.number), f"{state.glyph} {state.word}"),
+        (step.step, str(step.number), listed(list(step.after)), f"{state.glyph} {state.word}"),
         f"{state.glyph} {step.step} (job {step.number}) {word}{why}",
         named=f"{state.glyph} job {step.number} {word}",
         ident=f"{state.glyph} job {step.number} {word}",

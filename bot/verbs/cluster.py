@@ -5,10 +5,10 @@ from typing import Any
 import click
 
 from bot.cards import Field, Next, Reply, Row, Table, fields
-from bot.cluster_views import Cleared, Cluster, ClusterAccount
+from bot.cluster_views import Cleared, Cluster, ClusterAccount, Examination
 from bot.door import Door
 from bot.grammar import Hours, KeyValue, Noun
-from bot.problems import usage
+from bot.problems import UNAVAILABLE, usage
 from bot.verbs import kubernetes
 from bot.words import counted, listed, moment, size
 
@@ -62,6 +62,36 @@ def show_cluster(door: Door, name: str) -> Reply:
         sentence=f"{one.name} is a {'Kubernetes' if one.kind == 'kubernetes' else 'Slurm'} cluster: {stands}.",
         fields=kubernetes.told(one) or _told(one),
         table=Table(("", "looked at", "found"), rows) if rows else None,
+        data=found,
+    )
+
+
+LEVELS = {"ok": "✓", "warning": "○", "failed": "✗"}
+
+
+@cluster.command("doctor", in_shell_only=True, fields={"cluster": "NAME"})
+@click.argument("name")
+@click.pass_obj
+def examine_cluster(door: Door, name: str) -> Reply:
+    """Look at what is wrong with cluster NAME: sign in with your account, ask its scheduler, write and remove a file.
+
+    The exit code is 0 unless something fails. On Kubernetes the hub's account is looked at, for operators.
+    """
+    found = door.hub.act("cluster_doctor", Examination, cluster=name)
+    rows = tuple(
+        Row(
+            (LEVELS.get(each.level, ""), each.name, f"{each.words} {each.hint}".strip()),
+            f"{each.name}: {each.level}. {each.words} {each.hint}".strip(),
+        )
+        for each in found.lines
+    )
+    failed = [each.name for each in found.lines if each.level == "failed"]
+    warns = [each.name for each in found.lines if each.level == "warning"]
+    stands = f"fails: {', '.join(failed)}" if failed else f"look at: {', '.join(warns)}" if warns else "all is well"
+    return Reply(
+        sentence=f"{found.cluster}: {stands}.",
+        table=Table(("", "looked at", "found"), rows) if rows else None,
+        exit_code=UNAVAILABLE if failed else 0,
         data=found,
     )
 

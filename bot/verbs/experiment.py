@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-import msgspec
 
 from bot.cards import Next, Reply, Table
 from bot.door import Door
 from bot.faces.experiment import experiment_face, experiment_row
 from bot.grammar import Noun, session_option
-from bot.problems import INVALID, NOT_FOUND, UNREADABLE, Problem, nearest, usage
+from bot.problems import INVALID, Problem, usage
+from bot.verbs.structured import named, structured
 from bot.verbs.submitting import confirm_option, confirmed
 from bot.words import counted
 from bot.work_views import Experiment
@@ -64,7 +64,7 @@ def show_experiment(door: Door, which: str | None, session: str | None) -> Reply
 @confirm_option
 @click.pass_obj
 def submit_experiment(door: Door, file: str, session: str | None, confirm: tuple[str, ...]) -> Reply:
-    """Start the experiment written in FILE: its nodes as JSON; `-` is standard input.
+    """Start the experiment written in FILE: its nodes as JSON or YAML; `-` is standard input.
 
     FILE holds a list of nodes, or an object with the list in `dag`. All nodes are checked first; if one cannot run,
     none does.
@@ -118,36 +118,13 @@ def _one(door: Door, which: str | None, session: str | None) -> Experiment:
 
 def _nodes(door: Door, file: str) -> list[Any]:
     """The nodes in a file that came with the command. Raises Problem for what holds none."""
-    if file == "-":
-        written: str | None = door.standard_input()
-    elif file.lstrip()[:1] in ("[", "{"):
-        written = file
-    else:
-        written = door.read(file)
-    if written is None:
-        meant = nearest(file, door.uploads.names())
-        raise Problem(
-            "no_such_file",
-            f"There is no file {file} here.",
-            fix=f"experiment submit {meant}" if meant else "",
-            exit_code=NOT_FOUND,
-        )
-    try:
-        said = msgspec.json.decode(written)
-    except UNREADABLE as error:
-        raise Problem("bad_json", f"{_named(file)} is not JSON: {error}.", exit_code=INVALID) from error
-    if isinstance(said, dict) and isinstance(said.get("params"), dict):
-        said = said["params"]
+    said = structured(door, file, "experiment submit")
     nodes = said.get("dag") if isinstance(said, dict) else said
     if not isinstance(nodes, list):
         raise Problem(
             "no_dag",
-            f"{_named(file)} holds no list of nodes.",
+            f"{named(file)} holds no list of nodes.",
             hint='Write a list, or {"dag": [...]}: each node names its `tool` and its `action`.',
             exit_code=INVALID,
         )
     return nodes
-
-
-def _named(file: str) -> str:
-    return "What was typed" if file == "-" or file.lstrip()[:1] in ("[", "{") else file

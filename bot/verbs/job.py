@@ -220,7 +220,7 @@ def _script(door: Door, script: str, bringing: Bringing) -> tuple[str, list[str]
 @click.pass_obj
 def job_status(door: Door, which: str | None, session: str | None) -> Reply:
     """Show how JOB stands (`12`, `ana/hcl#12`); without one, the newest."""
-    return job_card(_job(door, which, session), door)
+    return job_card(newest_or(door, which, session), door)
 
 
 @job.command("watch")
@@ -237,7 +237,7 @@ def watch_job(door: Door, which: str | None, session: str | None, follow: bool) 
         params: dict[str, Any] = {"cluster": outside[1], "native": outside[2], "session_id": door.session(session)}
         one = door.hub.act("job_watch", Job, idempotency_key=door.key(), **params)
     else:
-        one = _job(door, which, session)
+        one = newest_or(door, which, session)
     return job_card(one, door, live=JobLive(one.id, log=follow))
 
 
@@ -252,7 +252,7 @@ def job_logs(door: Door, which: str | None, session: str | None, follow: bool, o
     """Write the log of JOB to standard output, byte for byte into a pipe."""
     if tail is not None and (follow or offset):
         raise usage("--tail goes with neither --follow nor --offset.")
-    one = _job(door, which, session)
+    one = newest_or(door, which, session)
     return job_card(one, door, live=LogLive(one.id, offset=offset, follow=follow, tail_lines=tail))
 
 
@@ -327,7 +327,7 @@ def resume_workflow(door: Door, which: str | None, session: str | None, confirm:
 
     Scripts and files are taken as their paths hold them now. WHICH may also be the id of a workflow, `wf_...`.
     """
-    workflow = which if which is not None and which.startswith("wf_") else _job(door, which, session).workflow
+    workflow = which if which is not None and which.startswith("wf_") else newest_or(door, which, session).workflow
     if workflow is None:
         raise usage(
             f"Job {which or 'that is the newest'} is no step of a workflow.",
@@ -369,7 +369,8 @@ def list_jobs(door: Door, session: str | None, cursor: str | None) -> Reply:
     )
 
 
-def _job(door: Door, which: str | None, session: str | None) -> Job:
+def newest_or(door: Door, which: str | None, session: str | None) -> Job:
+    """The job that is meant; the session's newest where none is named."""
     if which is not None:
         return door.hub.job(door.ref(which, session))
     place = door.named_session(session)

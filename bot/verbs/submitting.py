@@ -74,7 +74,7 @@ def confirmed(
         if not changed:
             raise
         fresh = tuple(dict.fromkeys(each.confirm for each in changed))
-        if door.place is not None:
+        if door.asks_by_button:
             again = (*door.said[:2], *(word for each in fresh for word in ("--confirm", each)), *door.said[2:])
             return change_card(problem.detail, changed, again, door.named_session(session))
         problem.body = change_text(changed)

@@ -199,6 +199,8 @@ class ClusterAgent:
     def standing(self) -> Standing:
         """How it stands with the scheduler, for people to see."""
         kinds = {kind for _, kind in self.backend.asked}
+        breaker, now = self.backend.connection.breaker, time.time()
+        pause = breaker.closed_until - time.monotonic()
         return Standing(
             reached=not self.watch.away,
             said=self.watch.away[:500],
@@ -206,6 +208,9 @@ class ClusterAgent:
             channels=self.backend.connection.most_channels,
             partitions=self._partitions,
             told_at=self._told_at,
+            version=self.backend.version,
+            alone_until=now + pause if breaker.failures and pause > 0 else 0.0,
+            alone_for_good=breaker.for_good,
         )
 
     def _forget(self) -> None:

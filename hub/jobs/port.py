@@ -95,6 +95,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     channels: int = 0
     partitions: tuple[Free, ...] = ()  # what was idle at `told_at`, in seconds
     told_at: float = 0.0
+    at: float = 0.0  # when the hub heard this, in seconds, by its own clock
+    alone_until: float = 0.0  # nobody signs in before then, after failures; `said` holds why
+    alone_for_good: bool = False  # nor ever, until a person has looked
 
 
 class Question(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
 """A dry run: what would run, made by the very code that stages the real run. Nothing is recorded and nothing sent.
 
 Two things exist only once a job does: its id and what is made from it. In what is shown, JOB stands for the id, TOKEN
-for the mark by which a cluster's jobs are found again, and /HOME for the home of the account on the cluster.
+for the mark by which a cluster's jobs are found again, and /HOME for the home of the account on the cluster. On this
+machine paths are told from the folder of the job's run.
 """
 
 from __future__ import annotations
@@ -174,17 +175,22 @@ def _local(scope: Scope, as_row: Any, job: Submission) -> Preview:
         planned = starting.planned(scope.settings, as_row, job.script.text)
     except starting.CannotStart as reason:
         return _base(job, "local", {}, command=[], notes=[f"It would end at once: {reason}"])
-    spec = planned.spec
+    spec, place = planned.spec, str(starting.local(scope.settings).folder(JOB, 1))
+
+    def told(text: str) -> str:
+        """As seen from the job's folder: where that lies on the hub's machine is nothing a submitter needs to know."""
+        return text.replace(f"{place}/", "").replace(place, ".")
+
     return _base(
         job,
         "local",
-        planned.written,
-        command=spec["argv"],
-        around=spec["wrapper"],
-        folder=spec["cwd"],
-        variables=spec["env"],
+        {path: told(text) for path, text in planned.written.items()},
+        command=[told(each) for each in spec["argv"]],
+        around=[told(each) for each in spec["wrapper"]],
+        folder=told(spec["cwd"]),
+        variables={name: told(value) for name, value in spec["env"].items()},
         limits=spec["limits"],
-        notes=[f"{JOB} stands for the id that the job will have."],
+        notes=[f"{JOB} stands for the id that the job will have; paths without a leading / are in its folder."],
     )
 
 

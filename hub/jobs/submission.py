@@ -235,7 +235,7 @@ def existing(ctx: Scope, session: str, wanted: Sequence[str]) -> dict[str, dict[
     """Which of these names are files of the session, and at which version."""
     found = {}
     for name in normal(dict.fromkeys(wanted)):
-        version = versions.find(ctx, session, name)
+        version = assumed.find(ctx, session, name)
         if version is not None and version.kind == "stored":
             found[name] = pinned(version)
     return found

@@ -315,7 +315,8 @@ class Record:
         if answer.status_code < 400:
             return answer
         problem = _problem(answer.content)
-        raise Refusal(answer.status_code, str(problem.get("code", "")), str(problem.get("detail", "")))
+        said = [str(problem[part]) for part in ("detail", "hint") if problem.get(part)]
+        raise Refusal(answer.status_code, str(problem.get("code", "")), "; ".join(said))
 
 
 class _Standing(msgspec.Struct):

@@ -8,7 +8,7 @@ from typing import Annotated
 import sqlalchemy as sa
 from msgspec import Meta
 
-from hub.core import limits
+from hub.core import credentials, limits
 from hub.core.actions import Action, handles
 from hub.core.context import Context
 from hub.core.errors import Conflict, InvalidInput, NotAllowed
@@ -86,10 +86,11 @@ def say_in_room(act: SayInRoom, ctx: Context) -> MessageView:
 
 
 def sayable(text: str) -> str:
-    """The text as it is kept. Raises InvalidInput when it says nothing or too much."""
+    """The text as it is kept. Raises InvalidInput when it says nothing, too much, or what nobody may know."""
     text = rules.clean_text(text)
     if not rules.is_sayable(text, limits.MESSAGE_CHARACTERS):
         raise InvalidInput(f"a message has 1 to {limits.MESSAGE_CHARACTERS} characters", path="$.params.text")
+    credentials.refuse(text, "$.params.text")
     return text
 
 

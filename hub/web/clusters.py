@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from hub.core import actions
+from hub.core import actions, credentials
 from hub.core.context import Actor, Scope
 from hub.core.errors import Conflict, HubError, InvalidInput, TooMany, Unavailable
 from hub.jobs.clusters import rules
+from hub.jobs.clusters.diagnosis import Line
 from hub.web import endpoints
 from hub.web.endpoints import house_of
 from hub.web.pages import clusters as page
@@ -33,7 +35,7 @@ COMPARED = ("fingerprint", "compared")
 SETTING_UP = "/setup#clusters"
 _UNCOMPARED = InvalidInput("compare it first, and say so here", path="$.params.compared")
 # Where a browser goes after each deed; `erased` names the line that is to be deleted.
-ONWARD = {"join": "#account", "test": "#account", "trust": "", "leave": "erased", "remove": "erased"}
+ONWARD = {"doctor": "", "join": "#account", "test": "#account", "trust": "", "leave": "erased", "remove": "erased"}
 
 
 async def add(request: Request) -> Response:
@@ -43,7 +45,7 @@ async def add(request: Request) -> Response:
     onward = SETTING_UP if fields.pop("next") == SETTING_UP else ""
     given = {name: fields[name] for name in FIELDS}
     try:
-        rules.refuse_private((f"$.params.{name}", value) for name, value in given.items())
+        credentials.refuse_private_keys((f"$.params.{name}", value) for name, value in given.items())
         envelope = _envelope(given)
         if not fields["compared"] and (brought := _brought(envelope)):
             await _checked(request, actor)
@@ -79,15 +81,18 @@ async def _do(request: Request, what: str) -> Response:
     fields = await _fields(request, *{"join": ("login",), "trust": COMPARED}.get(what, ()))
     of = "name" if what in ("trust", "remove") else "cluster"
     try:
-        rules.refuse_private((f"$.params.{field}", value) for field, value in fields.items())
+        credentials.refuse_private_keys((f"$.params.{field}", value) for field, value in fields.items())
         if fields.get("fingerprint") and not fields.pop("compared"):
             raise _UNCOMPARED
         fields.pop("compared", None)
-        await _perform(request, actor, {"action": f"cluster_{what}", of: name, **fields})
+        result = await _perform(request, actor, {"action": f"cluster_{what}", of: name, **fields})
     except TOLD as refusal:
         error, said = refusal, _said(what, fields, refusal)
         status = 200 if error.code == "compare_fingerprint" else error.status
         return await _drawn(request, actor, lambda scope: page.one(scope, {"name": name}, said), status, error)
+    if what == "doctor":
+        lines = msgspec.convert(result["lines"], list[Line])
+        return await _drawn(request, actor, lambda scope: page.one(scope, {"name": name}, looked=lines), 200)
     onward = ONWARD[what]
     return RedirectResponse(f"{page.HERE}#erased" if onward == "erased" else f"{page.at(name)}{onward}", 303)
 

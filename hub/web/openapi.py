@@ -72,6 +72,13 @@ def document(views: list[tuple[str, str, str]]) -> dict[str, Any]:
     body = paths["/api/actions"]["post"]["requestBody"]
     dry = {"summary": "Try a job_submit dry", "requestBody": body, "responses": tried}
     paths["/api/jobs/preview"] = {"post": dry}
+    # The parameters of the one action it is about, which need not be named.
+    asked = copy.deepcopy(schemas["SubmitJob"])
+    asked["required"] = [field for field in asked.get("required", []) if field != "action"]
+    wanted = {"required": True, "content": {"application/json": {"schema": asked}}}
+    planned = {"200": {"description": "where it would go, when and for how much"}, "default": failure}
+    plan = {"summary": "Plan a job_submit without submitting it", "requestBody": wanted, "responses": planned}
+    paths["/api/jobs/plan"] = {"post": plan}
     for method, path, summary in views:
         plain = path.replace(":path}", "}")
         names = [part[1:-1] for part in plain.split("/") if part.startswith("{")]

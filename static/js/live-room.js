@@ -53,7 +53,7 @@ customElements.define("live-room", class extends HTMLElement {
       home: location.pathname,
       session,
       send: (text, where) => this.room.say(text, where),
-      command: (text) => command(session, text),
+      command: (text, words) => command(session, text, words),
     });
     quietly(this, (form) => ("leaves" in form.dataset ? this.stage.leave() : this.freshen()));
     this.thread = new Thread(this.querySelector(".chat-board"));

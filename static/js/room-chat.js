@@ -69,17 +69,22 @@ export class Chat {
   }
 
   /** A command: what comes of it is shown to its writer alone, and is gone with the page. */
-  async #carryOut(text) {
-    this.text.value = "";
+  async #carryOut(text, words = []) {
+    if (!words.length) this.text.value = "";
     const told = make("pre", {}, "…");
     const line = make("li", { class: "command-told" }, make("span", {}), make("div", {},
       make("header", {}, make("b", {}, text.split("\n")[0]), make("small", { class: "alone" }, "seen by you alone")), told));
     this.list.append(line);
     this.toEnd();
-    const { lines, done } = await this.command(text.slice(1));
+    const { lines, done, buttons = [] } = await this.command(words.length ? "" : text.slice(1), words);
     told.textContent = lines.join("\n");
     if (!done) line.classList.add("unsure");
-    if (!done && !this.text.value) this.text.value = text;
+    if (!done && !buttons.length && !words.length && !this.text.value) this.text.value = text;
+    for (const each of buttons) {
+      const button = make("button", { class: "btn", type: "button" }, each.label);
+      button.addEventListener("click", () => { button.disabled = true; this.#carryOut(`/${each.words.join(" ")}`, each.words); });
+      told.after(make("p", { class: "acts" }, button));
+    }
     answer(lines[0] ?? "Done.");
     this.toEnd();
   }

@@ -13,6 +13,7 @@ from hub.core.bus import MemoryBus
 from hub.core.context import Actor
 from hub.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from hub.core.house import House
+from hub.core.ids import new_secret
 from hub.ledger import followers, sequencer
 from hub.rooms import views
 from hub.rooms.tables import message_reactions, messages
@@ -378,3 +379,42 @@ def test_the_line_of_a_report_is_read_by_its_reporter_only(
     with house.db.read() as conn:
         (line,) = [each for each in followers.read(conn, -1) if each.action == "message_report"]
     assert line.session is None
+
+
+SECRETS = [
+    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmU", "client-key-data: " + "LS0tLS1CRUdJTi" * 3,
+    new_secret("clg"), "ghp_" + "a1B2" * 9, "my one-time code is 123456", "123 456",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_key_or_a_code_said_in_a_room_is_kept_neither_as_a_message_nor_in_the_ledger(
+    house: House, perform: Perform, ana: Actor, lab: str, secret: str
+) -> None:
+    first = perform(ana, "room_message", session_id=lab, text="hello")
+    settle(house)
+
+    def ledger() -> int:
+        with house.db.read() as conn:
+            return int(conn.execute(sa.text("SELECT count(*) FROM ledger")).scalar_one())
+
+    before = ledger()
+    for action, params in (
+        ("room_message", {"session_id": lab, "text": secret}),
+        ("room_message", {"session_id": lab, "text": secret, "thread": first["id"]}),
+        ("room_message", {"session_id": lab, "text": secret, "client_id": "again"}),
+        ("message_edit", {"message": first["id"], "text": secret}),
+        ("room_hand", {"session_id": lab, "question": secret}),
+        ("room_poll", {"session_id": lab, "question": "Which?", "options": ["none", secret]}),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            perform(ana, action, **params)
+        told = f"{refused.value} {refused.value.hint}"
+        assert refused.value.code in ("private_key_refused", "token_refused", "code_refused")
+        assert "nothing of it was kept" in told and "replace it: " in told and secret not in told
+    settle(house)
+    assert ledger() == before
+    page = read(house, ana, lab)
+    assert [message.text for message in page.messages] == ["hello"] and page.head == 1
+    # Its client_id was not taken, and the next number is the next one.
+    assert perform(ana, "room_message", session_id=lab, text="sorry", client_id="again")["sequence"] == 2

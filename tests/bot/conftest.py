@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 import msgspec
 import pytest
@@ -83,6 +84,7 @@ def shell(here: Path, tmp_path: Path) -> Shell:
         token: str = "clg_test",
         is_terminal: bool = False,
         term: str = "xterm",
+        commands: click.Group = tree,
         **variables: str,
     ) -> Ran:
         out, err = Stream(is_terminal=is_terminal), Stream(is_terminal=is_terminal)
@@ -96,7 +98,7 @@ def shell(here: Path, tmp_path: Path) -> Shell:
         }
         environ.update(variables)
         code = receive(
-            tree, words, environ={k: v for k, v in environ.items() if v}, stdout=out, stderr=err, here=here,
+            commands, words, environ={k: v for k, v in environ.items() if v}, stdout=out, stderr=err, here=here,
             transport=transport,
         )  # fmt: skip
         return Ran(code, out.text, err.text)

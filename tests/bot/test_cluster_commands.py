@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+import hub.cli
+from bot import commands
 from bot.door import Door
 from bot.hub_client import HubClient
-from bot.problems import Problem
+from bot.problems import UNAVAILABLE, Problem
 from bot.slack import receive
 from bot.verbs import kubernetes
 from bot.verbs.cluster import cluster
@@ -35,7 +37,8 @@ HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGh5cG90aGV0aWNhbGhvc3RrZXlvZmFj
 def as_operator(house: House, shell: Shell, perform: Perform, operator: Actor) -> Iterator[Any]:
     with TestClient(create(house), base_url="http://hub.test", raise_server_exceptions=False) as application:
         token = perform(operator, "token_create", name="test")["secret"]
-        yield lambda *words: shell(*words, transport=InProcess(application), token=token, COLUMNS="120")
+        through = InProcess(application)
+        yield lambda *words, **more: shell(*words, transport=through, token=token, COLUMNS="120", **more)
 
 
 def test_the_way_from_a_host_to_a_tested_account(as_operator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,3 +169,20 @@ def test_a_chat_offers_none_of_it() -> None:
     assert "cluster" not in receive(["--help"], door).body
     with pytest.raises(Problem, match="command of the shell"):
         receive(["cluster", "join", "raven", "ana"], door)
+
+
+def test_what_is_wrong_with_a_cluster_is_told_line_by_line(as_operator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reaching, "shown_key", lambda host, port: HOST_KEY)
+    as_operator("cluster", "add", "raven", "raven.example.org", "--fingerprint", fingerprint(HOST_KEY))
+    # The installed command has the operator's verbs beside those of every door.
+    for words, tree in ((("cluster", "doctor", "raven"), commands.tree), (("doctor", "raven"), hub.cli.tree)):
+        told = as_operator(*words, commands=tree)
+        assert told.code == 0 and "raven: look at: sign-in." in told.out
+        assert "It is the one that was compared." in told.out
+        assert "You have no account on raven." in told.out and "cluster join" in told.out
+    found = as_operator("cluster", "doctor", "raven", "--json").json
+    assert found["worst"] == "warning" and [line["level"] for line in found["lines"]] == ["ok", "ok", "warning", "ok"]
+    monkeypatch.setattr(reaching, "shown_key", lambda host, port: HOST_KEY[:-4] + "AAAA")
+    changed = as_operator("doctor", "raven", commands=hub.cli.tree)
+    assert changed.code == UNAVAILABLE and "fails: host key" in changed.out
+    assert "no cluster is called" in as_operator("doctor", "heron", commands=hub.cli.tree).err

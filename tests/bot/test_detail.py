@@ -189,6 +189,8 @@ class CanaryHub(FakeHub):
                 one = filled(views.Entries)
             case ["sessions", *_, "experiments"]:
                 one = [filled(work_views.Experiment)]
+            case ["workflows", _]:
+                one = filled(views.Workflow)
             case ["experiments", _]:
                 one = filled(work_views.Experiment)
             case ["sessions", *_, "artifacts"]:
@@ -213,6 +215,9 @@ LINES: dict[str, list[str]] = {
     "job requeue": ["job", "requeue", "7"],
     "job list": ["job", "list"],
     "job resume": ["job", "resume", "7"],
+    "workflow submit": ["workflow", "submit", '[{"step": "canary-typed", "script": "canary-typed"}]'],
+    "workflow show": ["workflow", "show", "wf_canary-typed"],
+    "workflow resume": ["workflow", "resume", "wf_canary-typed"],
     "experiment list": ["experiment", "list"],
     "experiment show": ["experiment", "show", "canary-typed"],
     "experiment submit": ["experiment", "submit", '[{"tool": "canary-typed", "action": "canary-typed"}]'],
@@ -336,7 +341,20 @@ def may_leave(canary: str, detail: Detail) -> bool:
 SHELL_ONLY = {"export", "login", "logout", "completion"}
 SHELL_ONLY |= {
     f"cluster {verb}"
-    for verb in ("list", "show", "add", "change", "policy", "trust", "remove", "join", "token", "test", "leave")
+    for verb in (
+        "list",
+        "show",
+        "add",
+        "change",
+        "policy",
+        "trust",
+        "remove",
+        "join",
+        "token",
+        "test",
+        "leave",
+        "doctor",
+    )
 } | {"job connect"}
 
 

@@ -63,3 +63,24 @@ def test_a_command_without_a_ticket_of_the_room_is_refused(hub: Hub) -> None:
     assert send({"ticket": "clgt_wrong", "text": "whoami", "key": "12345678"}).status_code == 404
     assert send({"ticket": "clgt_wrong", "text": "whoami", "key": "short"}).status_code == 400
     assert httpx.post(f"{hub.origin}/bot/room", content=b"x" * 70_000).status_code == 413
+
+
+def test_a_private_key_is_sent_neither_as_a_message_nor_with_a_command_and_its_writer_is_told(
+    enter: Enter, hub: Hub, session: str
+) -> None:
+    owner, ben = enter(None), enter("ben")
+    key = "-----BEGIN OPENSSH PRIVATE KEY----- b3BlbnNzaC1rZXktdjEAAAAABG5vbmU -----END OPENSSH PRIVATE KEY-----"
+    write(ben, f"/note post Key --text '{key}'")
+    expect(ben.locator(".command-told")).to_contain_text("Nothing of it was kept", timeout=20_000)
+    expect(ben.locator(".command-told")).to_contain_text("make a new key in its place")
+    write(ben, key)
+    refused = ben.locator("li.unsure", has_text="not sent")
+    expect(refused).to_contain_text("looks like a private key; nothing of it was kept")
+    expect(refused).to_contain_text("make a new key in its place")
+    write(ben, "my code is 493817")
+    expect(ben.locator("li.unsure", has_text="a one-time code")).to_contain_text("not sent")
+    write(ben, "never mind")
+    expect(owner.get_by_text("never mind")).to_be_visible()
+    said = hub.ask("GET", f"/api/sessions/{session}/messages").json()["messages"]
+    assert [message["text"] for message in said] == ["never mind"]
+    assert hub.ask("GET", f"/api/sessions/{session}/entries").json()["entries"] == []

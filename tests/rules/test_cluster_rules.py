@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hub.core import credentials
 from hub.core.errors import InvalidInput
 from hub.core.settings import load
 from hub.jobs.clusters import keys, rules
@@ -56,13 +57,13 @@ def test_what_is_no_host_key_is_refused(pasted: str) -> None:
 )
 def test_a_private_key_is_known_and_not_repeated(pasted: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        rules.refuse_private([("$.params.host", "login"), ("$.params.root", pasted)])
+        credentials.refuse_private_keys([("$.params.host", "login"), ("$.params.root", pasted)])
     assert (refused.value.code, refused.value.path) == ("private_key_refused", "$.params.root")
     assert pasted not in f"{refused.value} {refused.value.hint}"
 
 
 def test_a_public_key_is_no_private_one() -> None:
-    rules.refuse_private([("$.params.host_key", KEY), ("$.params.root", "/scratch/PRIVATE KEY")])
+    credentials.refuse_private_keys([("$.params.host_key", KEY), ("$.params.root", "/scratch/PRIVATE KEY")])
 
 
 def test_the_line_lets_the_hub_in_from_its_own_addresses_alone() -> None:

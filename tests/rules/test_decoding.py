@@ -37,6 +37,14 @@ def test_the_generated_openapi_is_valid_and_accepts_every_seed_payload_in_both_f
     assert not validator.is_valid({"tool": "distributed_collaboration", "params": {"action": "nothing"}})
 
 
+def test_the_generated_openapi_tells_of_a_plan_what_it_takes() -> None:
+    document = openapi.document(routes.listed())
+    schema = document["paths"]["/api/jobs/plan"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    validator = jsonschema.Draft202012Validator({**schema, "components": document["components"]})
+    validator.validate({"script": "#!/bin/sh\n", "job_type": "auto", "resources": {"time": "10"}})
+    assert not validator.is_valid({"job_type": "auto"}) and not validator.is_valid({"script": "x", "nmae": "y"})
+
+
 TOOL = '{"tool":"distributed_collaboration","params":'
 # body -> the path that must be named
 WRONG: dict[str, tuple[bytes, str]] = {

@@ -308,3 +308,25 @@ def test_the_form_for_a_job_offers_the_clusters_one_can_use(
         job = sent.headers["location"].rpartition("/")[2]
         with house.db.read() as conn:
             assert conn.execute(sa.text("SELECT backend FROM jobs WHERE id = :id"), {"id": job}).scalar_one() == backend
+
+
+def test_a_page_says_what_is_wrong_when_one_looks(
+    browser: Any, operator: Actor, ana: Actor, perform: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    perform(operator, "cluster_add", **{**RAVEN, "port": 22, "fingerprint": fingerprint(HOST_KEY)})
+    hers = browser(ana)
+    assert "Look what is wrong" in hers.get("/clusters/raven").text
+    looked = hers.post("/clusters/raven/doctor")
+    assert looked.status_code == 200 and "What was found just now" in looked.text
+    told = text_of(looked.text)
+    assert "It is the one that was compared." in told and "You have no account on raven." in told
+    assert "Look again" in told and "Warning" in told
+
+    def away(host: str, port: int) -> str:
+        raise Unavailable("raven cannot be reached: no route", code="cluster_unreachable")
+
+    monkeypatch.setattr(reaching, "shown_key", away)
+    told = text_of(hers.post("/clusters/raven/doctor").text)
+    assert "Raven cannot be reached: no route." in told and "Failed" in told
+    assert hers.post("/clusters/heron/doctor").status_code == 404
+    assert hers.post("/clusters/raven/doctor", data={"x": "1"}).status_code == 400

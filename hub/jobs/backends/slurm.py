@@ -86,6 +86,11 @@ class SlurmBackend:
             self._site = _site(lines, self._root or far_side.below_home(self.hub))
         return self._site
 
+    @property
+    def version(self) -> str:
+        """Which Slurm it is, once it was looked at."""
+        return "" if self._site is None else self._site.version
+
     async def root(self) -> str:
         return (await self.site()).root
 

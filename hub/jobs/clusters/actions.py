@@ -13,6 +13,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Meta
 
+from hub.core import credentials
 from hub.core.actions import Action, handles
 from hub.core.context import Actor, Context, Scope
 from hub.core.errors import Conflict, InvalidInput, NotFound
@@ -107,7 +108,7 @@ def _shown(act: AddCluster, house: House, actor: Actor) -> str:
 
 def _refuse_nonsense(act: AddCluster) -> None:
     """What can be told without asking anybody. Raises InvalidInput."""
-    rules.refuse_private(_said(act))
+    credentials.refuse_private_keys(_said(act))
     if not rules.NAME.fullmatch(act.name) or act.name in ("local", "kubernetes", "auto"):
         raise InvalidInput("a cluster's name has small letters, digits and dashes", path="$.params.name")
     if unknown := sorted(set(act.defaults) - DEFAULTS_ALLOWED):

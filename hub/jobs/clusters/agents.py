@@ -88,7 +88,8 @@ class AgentPort(ClusterHousePort):
     def ready(self, standing: Standing) -> None:
         """How the agent fared when it signed in, before it watches; once it was let in, jobs can go there."""
         _check_standing(standing)
-        kept = msgspec.to_builtins(_clipped(standing))
+        heard_at = self._house.clock.now().timestamp()
+        kept = msgspec.to_builtins(msgspec.structs.replace(_clipped(standing), at=heard_at))
 
         def work(ctx: Context) -> None:
             row = ctx.execute(
@@ -216,6 +217,7 @@ def _check_standing(standing: Standing) -> None:
     parts = [each.name for each in standing.partitions]
     _checked(standing.said, standing.version, *parts, where="$.standing")
     _check_moment(standing.told_at, "$.standing.told_at")
+    _check_moment(standing.alone_until, "$.standing.alone_until")
     if len(parts) > PARTITIONS:
         raise InvalidInput(f"at most {PARTITIONS} partitions are told", path="$.standing.partitions")
 

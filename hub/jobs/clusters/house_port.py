@@ -139,9 +139,16 @@ class ClusterHousePort(HousePort, ClusterPort):
         self._house.db.write(work)
 
     def stands(self, epoch: int, standing: Standing) -> None:
-        kept = json.loads(msgspec.json.encode(standing))
         with self._house.db.read() as conn:
             self._check(conn, epoch)
+            before = conn.execute(
+                sa.select(cluster_accounts.c.standing).where(cluster_accounts.c.id == self._backend)
+            ).scalar()
+        if not standing.version and before:
+            # An agent that has only listened so far does not know it; whoever tried the account does.
+            standing = msgspec.structs.replace(standing, version=before.get("version", ""))
+        said_now = msgspec.structs.replace(standing, at=self._house.clock.now().timestamp())
+        kept = json.loads(msgspec.json.encode(said_now))
         self._house.db.write(
             lambda tx: tx.execute(
                 sa.update(cluster_accounts)

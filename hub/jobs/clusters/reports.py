@@ -23,10 +23,11 @@ class ClusterReport(msgspec.Struct, frozen=True):
 def report(scope: Scope, name: str) -> ClusterReport:
     """GET /api/clusters/{name}. Raises NotFound."""
     one = views.one_cluster(scope, name)
-    return ClusterReport(one, doctor.findings(one, _work(scope, one), scope.now))
+    return ClusterReport(one, doctor.findings(one, work(scope, one), scope.now))
 
 
-def _work(scope: Scope, one: ClusterView) -> Work:
+def work(scope: Scope, one: ClusterView) -> Work:
+    """One's own jobs there that have not ended, and until when they are watched."""
     if one.account is None:
         return Work()
     account = one.account.account

@@ -6,11 +6,10 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from hub.core.errors import InvalidInput
 from hub.jobs.asked import Free
 from hub.jobs.requests import Environment
 
@@ -19,8 +18,6 @@ HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?")
 LOGIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?")
 _IMAGE = re.compile(r"\S+@sha256:[0-9a-f]{64}|/\S*\.sif")
 _KEY_KIND = re.compile(r"(ssh-|ecdsa-sha2-|sk-)\S+")
-# PEM of any kind, the body of OpenSSH's own form (its magic in base64, should the frame be lost), and PuTTY's.
-_PRIVATE = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----|b3BlbnNzaC1rZXktdjE|PuTTY-User-Key-File-\d")
 
 
 class Jump(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,18 +92,6 @@ def key_line(text: str) -> str:
     line = " ".join(words[:2])
     fingerprint(line)
     return line
-
-
-def refuse_private(said: Iterable[tuple[str, str]]) -> None:
-    """Look for a private key in texts, each with where it stands. Raises InvalidInput, which does not repeat it."""
-    for path, text in said:
-        if _PRIVATE.search(text):
-            raise InvalidInput(
-                "this looks like a private key, which nobody may have but its owner; it was not stored",
-                code="private_key_refused",
-                path=path,
-                hint="make a new key in its place wherever it is used; the hub makes its own, and needs none of yours",
-            )
 
 
 def environment_faults(environment: Environment) -> list[tuple[str, str]]:

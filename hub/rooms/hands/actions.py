@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Meta
 
-from hub.core import limits
+from hub.core import credentials, limits
 from hub.core.actions import Action, handles
 from hub.core.context import Context
 from hub.core.errors import NotFound
@@ -70,6 +70,7 @@ def raise_hand(act: RaiseHand, ctx: Context) -> HandRaised:
     turn = last + 1 if old is None else old.turn
     if act.up:
         question = rules.clean_text(act.question)
+        credentials.refuse(question, "$.params.question")
         key = ctx.house.keys.domain_in(ctx.tx, session_id)
         ctx.tx.insert(
             room_hands,

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import Meta
 
-from hub.core import limits
+from hub.core import credentials, limits
 from hub.core.actions import Action, handles
 from hub.core.context import Context
 from hub.core.errors import Conflict, InvalidInput, NotAllowed
@@ -62,6 +62,8 @@ def ask_poll(act: AskPoll, ctx: Context) -> PollView:
         raise InvalidInput("a poll asks something", path="$.params.question")
     if not all(options) or len(set(options)) < len(options):
         raise InvalidInput("two to eight answers, each another and none empty", path="$.params.options")
+    for text in (question, *options):
+        credentials.refuse(text, "$.params.question" if text == question else "$.params.options")
     ctx.tx.alone(f"polls:{session_id}")
     _refuse_too_many(ctx, session_id)
     poll = new_id("poll")

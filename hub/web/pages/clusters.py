@@ -5,6 +5,7 @@ A form that was refused is drawn again with what was wrong beside its field; so 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 import msgspec
@@ -13,6 +14,7 @@ from hub.core.context import Scope
 from hub.core.errors import HubError
 from hub.core.roles import Allowed
 from hub.jobs.clusters import doctor, reports, views
+from hub.jobs.clusters.diagnosis import Line
 from hub.jobs.clusters.doctor import Finding
 from hub.jobs.clusters.views import AccountView, ClusterView
 from hub.web.pages import frames, own, render, words
@@ -24,6 +26,11 @@ READY = State("Ready", "good", "ok")
 AWAY = State("Not reached", "failed", "bad")
 _KINDS = {"slurm": "Slurm"}
 _HOLDS = {True: State("Holds", "good", "ok"), False: State("Fails", "failed", "bad"), None: State("To do", "waiting")}
+_LEVELS = {
+    "ok": State("Ok", "good", "ok"),
+    "warning": State("Warning", "waiting", "wait"),
+    "failed": State("Failed", "failed", "bad"),
+}
 HERE = "/clusters"
 
 
@@ -40,7 +47,7 @@ class Card(msgspec.Struct, frozen=True):
 class Found(msgspec.Struct, frozen=True):
     """A finding with the face that goes with it."""
 
-    finding: Finding
+    finding: Finding | Line
     state: State
 
 
@@ -106,8 +113,8 @@ def add(scope: Scope, asked: Asked, onward: str) -> str:
     )
 
 
-def one(scope: Scope, params: dict[str, str], said: Said | None = None) -> str:
-    """GET /clusters/{name}"""
+def one(scope: Scope, params: dict[str, str], said: Said | None = None, looked: Sequence[Line] | None = None) -> str:
+    """GET /clusters/{name}; `looked` is what was found just now by looking there."""
     own.require_person(scope)
     found = reports.report(scope, params["name"])
     cluster = found.cluster
@@ -120,7 +127,10 @@ def one(scope: Scope, params: dict[str, str], said: Said | None = None) -> str:
         mine=cluster.account,
         state=state(cluster.account),
         says=_lede(cluster),
-        found=[Found(each, _HOLDS[each.holds]) for each in found.findings],
+        found=[Found(each, _HOLDS[each.holds]) for each in found.findings]
+        if looked is None
+        else [Found(each, _LEVELS[each.level]) for each in looked],
+        looked=looked is not None,
         facts=_facts(cluster, scope.settings.currency),
         said=said or Said(),
         may_add=may_add(scope),

@@ -1,0 +1,97 @@
+"""What a text shows that nobody else may have: private keys, tokens, one-time codes. Pure.
+
+Only marks that nothing else carries are looked for: a public key, a digest, an id or the link of a share passes.
+`bot/private.py` says the same of what is written in chats, word for word; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from hub.core.errors import InvalidInput
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A kind of secret: its code, what it is called, how it is known, and how it is replaced."""
+
+    code: str
+    what: str
+    mark: re.Pattern[str]
+    replace: str
+
+
+# PEM of any kind, the body of OpenSSH's own form (its magic in base64, should the frame be lost), and PuTTY's. Dashes
+# may have been made typographic, and the lines one.
+_PRIVATE = r"BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?\s?[-‐-―−]|b3BlbnNzaC1rZXktdjE|PuTTY-User-Key-File-\d"
+# As kubeconfig holds it: PEM, once more in base64.
+_KUBECONFIG = (
+    r"client-key-data[\"']?\s*:\s*[\"']?[A-Za-z0-9+/]{20}"
+    r"|LS0tLS1CRUdJTi[A-Za-z0-9+/]{0,24}(?:UFJJVkFURSBLRVkt|IFBSSVZBVEUgS0VZLS|QUklWQVRFIEtFWS0)"
+)
+_OF_A_HUB = r"(?<![A-Za-z0-9_-])clg[acdhst]?_[A-Za-z0-9_-]{40,}"
+_ISSUED = (
+    r"(?<![A-Za-z0-9_-])(?:(?:AKIA|ASIA)[A-Z0-9]{16}|gh[opsur]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,}"
+    r"|glpat-[A-Za-z0-9_-]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|xapp-\d-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{35}"
+    r"|hf_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{36}|pypi-AgE[A-Za-z0-9_-]{20,}|sk-ant-[A-Za-z0-9_-]{20,}"
+    r"|sk-proj-[A-Za-z0-9_-]{20,}|sk_live_[A-Za-z0-9]{16,}|dckr_pat_[A-Za-z0-9_-]{20,}|hvs\.[A-Za-z0-9_-]{20,})"
+)
+_AUTHENTICATOR = r"otpauth://[^\s]{0,300}secret="
+# Alone, as one answers a prompt; or beside the words for it. Groups of four are a recovery code of this hub.
+_CODE = (
+    r"\A\s*\d{3}[ -]?\d{3}\s*\Z|\A\s*[0-9a-hjkmnp-tv-z]{4}(?:-[0-9a-hjkmnp-tv-z]{4}){3}\s*\Z"
+    r"|(?i:\b(?:one[- ]time|verification|authenticator|two[- ]factor|2fa|mfa|otp|totp|duo)"
+    r"(?:[- ](?:pass)?(?:code|word|pin)\b)?"
+    r"|\b(?:sign[- ]?in|login)[- ](?:pass)?code\b|\b(?:my|the|your) (?:code|passcode|pin)\b|\bpasscode\b)"
+    r"[ \t]*(?:(?i:is|now|was)\b[ \t]*)?[:=]?[ \t]*[\"'`]?(?:\d{6}|\d{8}|\d{3}[ -]\d{3})(?![\w.-]*\d)"
+)
+
+KINDS = (
+    Kind(
+        "private_key_refused", "a private key", re.compile(f"{_PRIVATE}|{_KUBECONFIG}"),
+        "make a new key in its place wherever it is used, and take the old one's public half or certificate away "
+        "there; the hub makes keys of its own, and needs none of yours",
+    ),
+    Kind(
+        "token_refused", "a token of a hub like this one", re.compile(_OF_A_HUB),
+        "revoke it, and make a new one: on the hub's page about you, or with `collegium cluster token` for an agent's",
+    ),
+    Kind(
+        "token_refused", "an access key or token", re.compile(_ISSUED),
+        "revoke it where it was issued, and make a new one there",
+    ),
+    Kind(
+        "code_refused", "the secret of an authenticator app", re.compile(_AUTHENTICATOR),
+        "set the app up anew where you sign in with it",
+    ),
+    Kind(
+        "code_refused", "a one-time code", re.compile(_CODE),
+        "ask for a new one, and type it only on the page or in the shell that asked for it; if it is only a number, "
+        "say with it what it is the number of",
+    ),
+)  # fmt: skip
+
+
+def kind_of(text: str) -> Kind | None:
+    """The first kind of secret that a text shows."""
+    return next((kind for kind in KINDS if kind.mark.search(text)), None)
+
+
+def refuse(text: str, path: str) -> None:
+    """Raises InvalidInput, which does not repeat it, for a text that shows a secret; `path` is where it stands."""
+    if (kind := kind_of(text)) is not None:
+        raise InvalidInput(
+            f"this looks like {kind.what}; nothing of it was kept",
+            code=kind.code,
+            path=path,
+            hint=f"somebody may have seen it, so replace it: {kind.replace}",
+        )
+
+
+def refuse_private_keys(said: Iterable[tuple[str, str]]) -> None:
+    """As `refuse`, for private keys alone, in texts each with where it stands."""
+    for path, text in said:
+        if KINDS[0].mark.search(text):
+            refuse(text, path)
