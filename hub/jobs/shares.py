@@ -9,13 +9,13 @@ import msgspec
 
 from hub.jobs.economy import shown_money
 
-Kind = Literal["person", "group", "class", "member"]
+Kind = Literal["person", "group", "class", "member", "student"]
 WARN_AT = (0.5, 0.8, 0.95, 1.0)
 HALF_LIFE_SECONDS = 7 * 86400
 
 
 class Account(msgspec.Struct, frozen=True, order=True):
-    """Somebody or some people whose use is counted: a person, a group, a class, or a person as a member of one."""
+    """Somebody or some people whose use is counted: a person, a group, a class, or a person in one."""
 
     kind: Kind
     id: str
