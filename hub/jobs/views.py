@@ -13,7 +13,19 @@ from hub.core import limits
 from hub.core.context import Context, Scope
 from hub.core.errors import InvalidInput
 from hub.core.keys import unseal
-from hub.jobs import economy, efficiency, logs, plans, prices, progress, reading, rules, turns, vanishing
+from hub.jobs import (
+    economy,
+    efficiency,
+    logs,
+    plans,
+    prices,
+    progress,
+    reading,
+    rules,
+    turns,
+    vanishing,
+    workflow_budget,
+)
 from hub.jobs.amounts import shown_seconds
 from hub.jobs.clusters.tables import cluster_accounts
 from hub.jobs.clusters.views import kind_of
@@ -162,7 +174,10 @@ class KeptView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkflowView(msgspec.Struct, frozen=True, kw_only=True):
-    """A workflow and its steps, in the order they were given; `kept` are those that were not run again."""
+    """A workflow and its steps, in the order they were given; `kept` are those that were not run again.
+
+    `deadline` and `budget` are of all steps together, `comes_to` what they have cost and may cost yet.
+    """
 
     workflow: str
     name: str
@@ -171,6 +186,9 @@ class WorkflowView(msgspec.Struct, frozen=True, kw_only=True):
     steps: list[StepView]
     jobs: list[str]
     kept: list[KeptView] = []
+    deadline: dt.datetime | None = None
+    budget: float | None = None
+    comes_to: float | None = None
 
 
 class JobView(JobRow, frozen=True, kw_only=True):
@@ -362,6 +380,9 @@ def workflow(scope: Scope, workflow_id: str) -> WorkflowView:
         name=head.name,
         session=head.session,
         session_name=full_name(scope, head.session),
+        deadline=head.deadline,
+        budget=head.budget,
+        comes_to=None if head.budget is None else head.spent + sum(workflow_budget.costs(scope, workflow_id).values()),
         jobs=[row.id for row in rows],
         kept=[
             KeptView(
