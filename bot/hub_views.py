@@ -341,6 +341,9 @@ class Workflow(View, frozen=True, kw_only=True):
     name: str = ""
     session_name: str = ""
     steps: tuple[WorkflowStep, ...] = ()
+    deadline: datetime | None = None
+    budget: float | None = None
+    comes_to: float | None = None
 
 
 class Event(View, frozen=True, kw_only=True):

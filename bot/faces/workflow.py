@@ -3,7 +3,7 @@
 from bot.cards import Field, Next, Progress, Reply, Row, State, Table
 from bot.faces.job import STATES
 from bot.hub_views import Workflow, WorkflowStep
-from bot.words import counted, listed
+from bot.words import counted, listed, moment, money
 
 _OVER = State("Finished", "✓", "ok")
 _FAILED = State("Failed", "✗", "bad")
@@ -27,13 +27,23 @@ def workflow_face(one: Workflow) -> Reply:
         session=one.session_name,
         state=state,
         progress=None if over == len(one.steps) else Progress(over / max(1, len(one.steps)), far),
-        fields=(Field("steps", far, is_name=True),),
+        fields=(Field("steps", far, is_name=True), *_terms(one)),
         table=Table(("step", "job", "after", "state"), tuple(_row(step) for step in one.steps)),
         next=(Next("resume it", again, ident=again),) if state in (_FAILED, _STOPPED) else (),
         url=one.steps[0].url if one.steps else "",
         is_private=False,
         data=one,
     )
+
+
+def _terms(one: Workflow) -> list[Field]:
+    """What all its steps together are to keep."""
+    found = []
+    if one.budget is not None and one.comes_to is not None:
+        found.append(Field("cost", f"at most {money(one.comes_to)} of a budget of {money(one.budget)}"))
+    if one.deadline is not None:
+        found.append(Field("to end by", moment(one.deadline)))
+    return found
 
 
 def _state(one: Workflow) -> State:

@@ -317,12 +317,16 @@ def connect_job(door: Door, which: str, port: int, session: str | None) -> Reply
     return Reply(sentence=said, body=f"  {one.command}\n{or_else}", next=portal, data=one)
 
 
-@job.command("resume", fields={"workflow": "WHICH", "confirm": "--confirm"})
+@job.command("resume", fields={"workflow": "WHICH", "confirm": "--confirm", "within": "--within", "budget": "--budget"})
 @click.argument("which", metavar="WHICH", required=False)
+@click.option("--within", metavar="TIME", help="All of it is to have ended by then, written like --time.")
+@click.option("--budget", type=click.FloatRange(0), metavar="AMOUNT", help="What all of it may cost at most.")
 @session_option
 @confirm_option
 @click.pass_obj
-def resume_workflow(door: Door, which: str | None, session: str | None, confirm: tuple[str, ...]) -> Reply:
+def resume_workflow(
+    door: Door, /, which: str | None, session: str | None, confirm: tuple[str, ...], **terms: Any
+) -> Reply:
     """Run the workflow of job WHICH again from the steps that failed or changed; without one, of the newest job.
 
     Scripts and files are taken as their paths hold them now. WHICH may also be the id of a workflow, `wf_...`.
@@ -338,7 +342,7 @@ def resume_workflow(door: Door, which: str | None, session: str | None, confirm:
         session,
         confirm,
         lambda digests: door.hub.act(
-            "workflow_resume", Workflow, idempotency_key=door.key(), workflow=workflow, confirm=digests
+            "workflow_resume", Workflow, idempotency_key=door.key(), workflow=workflow, confirm=digests, **terms
         ),
     )
     return made if isinstance(made, Reply) else workflow_face(made)

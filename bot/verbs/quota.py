@@ -32,6 +32,7 @@ def show_quota(door: Door, session: str | None) -> Reply:
     fields={
         "person": "PERSON",
         "each": "--each",
+        "students": "--students",
         "core_hours": "--core-hours",
         "gpu_hours": "--gpu-hours",
         "money": "--money",
@@ -41,6 +42,7 @@ def show_quota(door: Door, session: str | None) -> Reply:
 @click.argument("person", required=False)
 @click.option("-s", "--session", metavar="OWNER/NAME", help="Bound a session you lead instead of a person.")
 @click.option("--each", is_flag=True, help="Of the session: bound every member of it alike.")
+@click.option("--students", is_flag=True, help="Of the session: bound its students together, or with --each alike.")
 @click.option("--core-hours", type=click.FloatRange(0), metavar="HOURS", help="Core hours in thirty days.")
 @click.option("--gpu-hours", type=click.FloatRange(0), metavar="HOURS", help="GPU hours in thirty days.")
 @click.option("--money", type=click.FloatRange(0), metavar="AMOUNT", help="Cost in thirty days.")
@@ -48,11 +50,13 @@ def show_quota(door: Door, session: str | None) -> Reply:
 @click.option("--soft", is_flag=True, help="Warn, and let it through.")
 @click.pass_obj
 def set_quota(
-    door: Door, /, person: str | None, session: str | None, each: bool, open_: int | None, **rest: Any
+    door: Door, /, person: str | None, session: str | None, each: bool, students: bool, open_: int | None, **rest: Any
 ) -> Reply:
     """Bound what PERSON may use (for operators), or a session you lead; what is left out is unbounded."""
     if (person is None) == (session is None):
         raise click.UsageError("Name a person, or a session with --session.")
+    if session is None and (each or students):
+        raise click.UsageError("--each and --students are about a session: name it with --session.")
     made = door.hub.act(
         "quota_set",
         Quota,
@@ -60,6 +64,7 @@ def set_quota(
         person=person,
         session_id=session,
         each=each or None,
+        students=students or None,
         open=open_,
         soft=rest.pop("soft") or None,
         **rest,

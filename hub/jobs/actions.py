@@ -28,6 +28,7 @@ from hub.jobs import (
     submission,
     transitions,
     views,
+    workflow_plans,
     workflows,
 )
 from hub.jobs.requests import Environment, Resources
@@ -57,6 +58,10 @@ Variables = Annotated[
 Makers = Mapping[str, Mapping[str, str]]
 
 
+Within = Word | Annotated[int, Meta(ge=1, le=366 * 1440)]
+Budget = Annotated[float, Meta(ge=0, le=1e12)]
+
+
 class SubmitJob(Action, frozen=True, tag="job_submit"):
     """Submit a batch job: a script written out or the path of one, its inputs and what it needs."""
 
@@ -72,8 +77,8 @@ class SubmitJob(Action, frozen=True, tag="job_submit"):
     environment: Environment = Environment()
     cluster: ClusterName | None = None
     workdir: Path | None = None
-    within: Word | Annotated[int, Meta(ge=1, le=366 * 1440)] | None = None  # until it is to have ended
-    budget: Annotated[float, Meta(ge=0, le=1e12)] | None = None
+    within: Within | None = None  # until it is to have ended
+    budget: Budget | None = None
     agreed: ClusterName | None = None  # the place that was shown before; another one now is refused
     confirm: Confirmed = None
 
@@ -96,6 +101,7 @@ class SubmitWorkflow(Action, frozen=True, tag="job_submit"):
     """Submit steps that depend on each other; each becomes a job.
 
     With `resume`, the id of an earlier workflow, the steps that stand as they ran there are kept and not run again.
+    `within` and `budget` are of all steps together: the time is shared out along the critical path.
     """
 
     workflow: Annotated[tuple[WorkflowStep, ...], Meta(min_length=1, max_length=limits.WORKFLOW_STEPS)]
@@ -107,6 +113,8 @@ class SubmitWorkflow(Action, frozen=True, tag="job_submit"):
     environment: Environment = Environment()
     cluster: ClusterName | None = None
     resume: Annotated[str, Meta(min_length=1, max_length=300)] | None = None
+    within: Within | None = None
+    budget: Budget | None = None
     confirm: Confirmed = None
 
 
@@ -230,7 +238,7 @@ def record_steps(act: SubmitWorkflow, ctx: Context, steps: WishedSteps) -> views
     warned = quotas.check(ctx, steps.session, [steps.settled[name] for name in left])
     ctx.execute(
         sa.insert(workflow_table).values(
-            id=steps.workflow,
+            **workflow_plans.record(steps.workflow, ctx.now, steps.terms),
             session=steps.session,
             name=steps.name,
             submitted_by=ctx.actor.id,
@@ -266,6 +274,8 @@ class WishedSteps(msgspec.Struct, frozen=True, kw_only=True):
     kept: Mapping[str, Any]
     before: standing.Former | None
     changed: list[seen.Changed | None]
+    terms: plans.Terms = plans.Terms()
+    to_place: Mapping[str, workflow_plans.StepToPlace] = {}
 
     def left(self) -> dict[str, submission.Submission]:
         """The steps that are to run, in their order."""
@@ -307,11 +317,14 @@ def wished_steps(act: SubmitWorkflow, ctx: Scope, makers: Makers | None = None) 
     ids = {step.step: new_id("job") for step in act.workflow}
     wishes: dict[str, submission.Submission] = {}
     settled: dict[str, plans.Settled] = {}
+    terms = plans.terms(act.within, act.budget)
+    to_place: dict[str, workflow_plans.StepToPlace] = {}
     for step, plan, script, first in zip(act.workflow, step_plans, scripts, targets, strict=True):
         own = [existing[path] for path in plan.inputs]
         around = (step.resources or act.resources, step.environment or act.environment)
         want = submission.wanted(ctx, session, script, *around)
         settled[step.step] = plans.settle(ctx, want, first, plans.Terms())
+        to_place[step.step] = workflow_plans.StepToPlace(want=want, target=first, after=plan.after)
         target = settled[step.step].place.target
         job = submission.Submission(
             session=session,
@@ -340,7 +353,16 @@ def wished_steps(act: SubmitWorkflow, ctx: Scope, makers: Makers | None = None) 
             path="$.params.resume",
             hint="leave `resume` out to run all of them again",
         )
+    left = {name: each for name, each in to_place.items() if name not in kept}
+    if terms.within is not None or terms.budget is not None:
+        settled |= workflow_plans.settle(ctx, left, terms)
+        for step, script in zip(act.workflow, scripts, strict=True):
+            target, needs = settled[step.step].place.target, step.resources or act.resources
+            told = submission.notes(ctx, session, target, needs, script, step.step)
+            wishes[step.step] = msgspec.structs.replace(wishes[step.step], target=target, notes=told)
     return WishedSteps(
+        terms=terms,
+        to_place=left,
         workflow=workflow,
         session=session,
         name=name,

@@ -66,6 +66,7 @@ class HousePort(AgentPort):
                 .outerjoin(log_readers, log_readers.c.job == jobs.c.id)
                 .outerjoin(job_plans, job_plans.c.job == jobs.c.id)
                 .where(self._is_mine())
+                .order_by(jobs.c.placed_at, jobs.c.id)
             ).all()
         now = self._house.clock.now()
         return [

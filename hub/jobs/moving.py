@@ -241,7 +241,7 @@ def _wanted(house: House, job: Job) -> Wanted | None:
         environment=msgspec.convert(job.environment, Environment),
         said=said,
         script=job.script_digest,
-        queued=job.queued_at if job.state == "QUEUED" else None,
+        job=job.id if job.state == "QUEUED" else "",
     )
 
 

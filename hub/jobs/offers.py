@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,13 +17,14 @@ import sqlalchemy as sa
 
 from hub.core import limits
 from hub.core.context import Scope
-from hub.jobs import asked, estimates, placement, prices, rules
+from hub.jobs import asked, estimates, placement, prices, rules, turns
 from hub.jobs.asked import Asked
 from hub.jobs.backends.slurm_wish import Directive, wish
 from hub.jobs.clusters import choosing, kubernetes_choosing
 from hub.jobs.clusters.rules import Account, Target, environment_faults
 from hub.jobs.economy import Offer, Prices
 from hub.jobs.estimates import Known
+from hub.jobs.placement import Waiting
 from hub.jobs.port import Question
 from hub.jobs.requests import Environment, Resources
 from hub.jobs.tables import jobs
@@ -44,7 +46,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     said: tuple[Directive, ...] = ()
     script: str = ""  # its digest
-    queued: dt.datetime | None = None  # since when it waits on this machine already
+    job: str = ""  # when it waits on this machine already
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,29 +95,41 @@ def _here(scope: Scope, wanted: Wanted) -> list[Place]:
 
 
 def _starts_here(scope: Scope, wanted: Wanted) -> float:
-    """By the time limits of what runs and waits, within what the machine and a person may have running."""
-    before = sa.true() if wanted.queued is None else jobs.c.queued_at < wanted.queued
+    """By the time limits of what runs and of what will start before it, within what may be running at once."""
     rows = scope.execute(
-        sa.select(jobs.c.submitted_by, jobs.c.state, jobs.c.started_at, jobs.c.resources)
-        .where(
-            jobs.c.backend == LOCAL,
-            sa.or_(jobs.c.state.in_(rules.OCCUPYING), sa.and_(jobs.c.state == "QUEUED", before)),
-        )
-        .order_by(jobs.c.queued_at)
+        sa.select(jobs.c.submitted_by, jobs.c.started_at, jobs.c.resources)
+        .where(jobs.c.backend == LOCAL, jobs.c.state.in_(rules.OCCUPYING))
         .limit(MOST_LOOKED_AT)
     ).all()
+    before = _before(scope, wanted)
 
     def left(row: sa.Row[Any]) -> float:
         limit = float(wall_seconds(asked.here(msgspec.convert(row.resources, Resources))))
         return limit if row.started_at is None else limit - (scope.now - row.started_at).total_seconds()
 
-    def after(some: Sequence[sa.Row[Any]], places: int) -> float:
-        running = [left(row) for row in some if row.state != "QUEUED"]
-        return asked.starts_after(places, running, [left(row) for row in some if row.state == "QUEUED"])
+    def after(places: int, person: str | None = None) -> float:
+        running = [left(row) for row in rows if person in (None, row.submitted_by)]
+        return asked.starts_after(places, running, [each.seconds for each in before if person in (None, each.person)])
 
     settings = scope.settings
-    own = [row for row in rows if row.submitted_by == wanted.person]
-    return max(after(rows, settings.running_jobs), after(own, settings.running_jobs_per_person))
+    return max(after(settings.running_jobs), after(settings.running_jobs_per_person, wanted.person))
+
+
+def _before(scope: Scope, wanted: Wanted) -> list[Waiting]:
+    """What will start on this machine before it, as things are."""
+    if wanted.job:
+        return turns.line(scope).before(wanted.job)
+    held = asked.here(wanted.resources)
+    comes = Waiting(
+        job="",
+        person=wanted.person,
+        session=wanted.session,
+        order=sys.maxsize,
+        since=scope.now.timestamp(),
+        cores=held.held.cores,
+        seconds=float(wall_seconds(held)),
+    )
+    return turns.line(scope, also=comes).before("")
 
 
 def _on_slurm(scope: Scope, wanted: Wanted) -> list[Place]:

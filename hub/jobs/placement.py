@@ -1,12 +1,21 @@
-"""Where a job may run, and who is next: what this machine cannot honour is named, and starts go round over people."""
+"""Where a job may run, and who is next: what this machine cannot honour is named, and who used least lately starts.
+
+Nobody starves: a job's person who had no start for a day has the next one, whatever they used, and one's own jobs start
+as they were queued.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from hub.jobs.requests import Environment, Resources
+from hub.jobs.shares import Account, Claim, fair_order
+
+# Who has had no start for so long has the next one, whatever they used.
+LONGEST_SECONDS = 86400.0
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -24,12 +33,57 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Waiting(msgspec.Struct, frozen=True):
-    """A job in the queue: `order` grows with the time it was queued."""
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A job in the queue: `order` grows with the time it was queued, `since` is that time in seconds.
+
+    `cores` for `seconds` at most is what it takes when it starts.
+    """
 
     job: str
     person: str
     order: int
+    session: str = ""
+    since: float = 0.0
+    cores: int = 1
+    seconds: float = 1.0
+
+    @property
+    def takes(self) -> float:
+        """Core-seconds at its worst."""
+        return self.cores * self.seconds
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """The jobs that wait for one place, as they will start, and by what: core-seconds used there lately.
+
+    `overdue` are jobs that go first because their people had no start for too long.
+    """
+
+    order: Sequence[Waiting]
+    people: Mapping[str, float] = {}
+    overdue: frozenset[str] = frozenset()
+
+    def before(self, job: str) -> list[Waiting]:
+        """What starts before this job."""
+        return list(itertools.takewhile(lambda each: each.job != job, self.order))
+
+    def sentence(self, job: str) -> str:
+        """This job's place, and why others go first, in words."""
+        own = next(each for each in self.order if each.job == job)
+        before = self.before(job)
+        if not before:
+            return "Next in the queue."
+        others = {each.person: each.job for each in reversed(before) if each.person != own.person}
+        late = {person for person, first in others.items() if first in self.overdue}
+        less = {each for each in others if self.people.get(each, 0.0) < self.people.get(own.person, 0.0)} - late
+        mine = sum(each.person == own.person for each in before)
+        told = [
+            *_said(len(less), "who used less lately {go} first"),
+            *_said(len(late), "without a start for a day {go} first"),
+            *_said(len(others) - len(late) - len(less), "{take} turns with its owner"),
+            *_own(mine),
+        ]
+        return f"{_ordinal(len(before) + 1)} in the queue: {', and '.join(told)}."
 
 
 def refusals(resources: Resources, environment: Environment, machine: Machine) -> list[Refusal]:
@@ -59,46 +113,81 @@ def refusals(resources: Resources, environment: Environment, machine: Machine) -
     return found
 
 
-def start_order(
-    waiting: Sequence[Waiting], running: Mapping[str, int], last_started: Mapping[str, int] | None = None
-) -> list[str]:
-    """The jobs in the order in which they will start: each turn goes to the person with the fewest running.
-
-    Among equals it is whose last start lies longest ago, then who waited first; within a person, first come first
-    served. `last_started` grows with time.
-    """
-    last_started = last_started or {}
-    of_person: dict[str, list[Waiting]] = {}
-    for each in sorted(waiting, key=lambda w: w.order, reverse=True):
-        of_person.setdefault(each.person, []).append(each)
-    taken = {person: running.get(person, 0) for person in of_person}
-    order: list[str] = []
-    while of_person:
-        person = min(of_person, key=lambda p: (taken[p], last_started.get(p, -1), of_person[p][-1].order))
-        order.append(of_person[person].pop().job)
-        taken[person] += 1
-        if not of_person[person]:
-            del of_person[person]
-    return order
-
-
-def startable(
+def line(
     waiting: Sequence[Waiting],
-    running: Mapping[str, int],
+    people: Mapping[str, float],
     *,
-    per_person: int,
-    in_all: int,
-    last_started: Mapping[str, int] | None = None,
-) -> list[str]:
+    sessions: Mapping[str, float] | None = None,
+    last_started: Mapping[str, float] | None = None,
+    now: float = 0.0,
+) -> Line:
+    """The jobs in the order in which they will start: each turn goes to the person who used least lately.
+
+    `people` and `sessions` say what they used, in core-seconds; between people who used the same it is the session of
+    their first job that used least, then who waited first. What a job may take at its worst is counted at once, so
+    that turns go round. Within a person, first come first served.
+    """
+    of_job = {each.job: each for each in waiting}
+    used = {Account("person", person): amount for person, amount in people.items()}
+    used |= {Account("group", session): amount for session, amount in (sessions or {}).items()}
+    late = _overdue(waiting, last_started or {}, now)
+    for each in late:
+        for account in (Account("person", each.person), Account("group", each.session)):
+            used[account] = used.get(account, 0.0) + each.takes
+    overdue = frozenset(each.job for each in late)
+    claims = [
+        Claim(each.job, (Account("person", each.person),), each.order, Account("group", each.session))
+        for each in waiting
+        if each.job not in overdue
+    ]
+    ordered = fair_order(claims, used, takes={each.job: each.takes for each in waiting})
+    return Line(order=[*late, *(of_job[job] for job in ordered)], people=people, overdue=overdue)
+
+
+def _overdue(waiting: Sequence[Waiting], last_started: Mapping[str, float], now: float) -> list[Waiting]:
+    """The first job of everybody who has waited too long since it was queued and since their last start."""
+    first: dict[str, Waiting] = {}
+    for each in sorted(waiting, key=lambda one: one.order):
+        first.setdefault(each.person, each)
+
+    def since(one: Waiting) -> float:
+        return max(one.since, last_started.get(one.person, one.since))
+
+    return sorted((each for each in first.values() if now - since(each) > LONGEST_SECONDS), key=since)
+
+
+def startable(order: Sequence[Waiting], running: Mapping[str, int], *, per_person: int, in_all: int) -> list[str]:
     """The jobs that may start now, within what a person and the machine may have running."""
-    person_of = {each.job: each.person for each in waiting}
     taken = dict(running)
     chosen: list[str] = []
-    for job in start_order(waiting, running, last_started):
-        person = person_of[job]
+    for each in order:
         if sum(taken.values()) >= in_all:
             break
-        if taken.get(person, 0) < per_person:
-            taken[person] = taken.get(person, 0) + 1
-            chosen.append(job)
+        if taken.get(each.person, 0) < per_person:
+            taken[each.person] = taken.get(each.person, 0) + 1
+            chosen.append(each.job)
     return chosen
+
+
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def _number(many: int) -> str:
+    return _NUMBERS[many] if many < len(_NUMBERS) else str(many)
+
+
+def _said(many: int, does: str) -> list[str]:
+    if not many:
+        return []
+    verbs = {"go": "goes", "take": "takes"} if many == 1 else {"go": "go", "take": "take"}
+    return [f"{_number(many)} {'person' if many == 1 else 'people'} {does.format(**verbs)}"]
+
+
+def _own(many: int) -> list[str]:
+    earlier = "earlier job of its owner goes first" if many == 1 else "earlier jobs of its owner go first"
+    return [f"{_number(many)} {earlier}"] if many else []
+
+
+def _ordinal(number: int) -> str:
+    teens = 10 <= number % 100 <= 20
+    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"

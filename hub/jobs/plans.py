@@ -106,12 +106,15 @@ def wanted(scope: Scope, session: str, resources: Any, environment: Any, head: s
     )
 
 
-def settle(scope: Scope, want: Wanted, target: Target | None, asked: Terms) -> Settled:
+def settle(
+    scope: Scope, want: Wanted, target: Target | None, asked: Terms, places: Sequence[Place] | None = None
+) -> Settled:
     """The place a job goes to: `target` where the submitter chose, else by the rules. Raises Conflict and InvalidInput.
 
     A chosen place is not refused for a deadline or for what a scheduler said a while ago, only for the budget.
+    `places` are all of them, where they are known already.
     """
-    places = places_of(scope, want)
+    places = places_of(scope, want) if places is None else places
     if target is not None:
         own = [each for each in places if each.target == target]
         if not own:

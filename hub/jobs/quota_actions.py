@@ -32,10 +32,14 @@ class SetPersonQuota(Action, frozen=True, tag="quota_set"):
 
 
 class SetSessionQuota(Action, frozen=True, tag="quota_set"):
-    """Bound what a session may use in thirty days, or with `each` every member of it; as for a person."""
+    """Bound what a session may use in thirty days, or with `each` every member of it; as for a person.
+
+    With `students` it is the students of a class together, or each of them, and nobody else.
+    """
 
     session_id: Annotated[str, Meta(min_length=1, max_length=200)]
     each: bool = False
+    students: bool = False
     core_hours: Amount | None = None
     gpu_hours: Amount | None = None
     money: Amount | None = None
@@ -60,8 +64,9 @@ def set_person_quota(act: SetPersonQuota, ctx: Context) -> QuotaView:
 def set_session_quota(act: SetSessionQuota, ctx: Context) -> QuotaView:
     """In the place of the one before."""
     session = ctx.access.session(act.session_id, "quota:set")
-    made = _set(ctx, "member" if act.each else "session", session, act)
-    ctx.about("quota", session, session, each=act.each, **_facts(act))
+    whole, one = ("class", "student") if act.students else ("session", "member")
+    made = _set(ctx, one if act.each else whole, session, act)
+    ctx.about("quota", session, session, each=act.each, students=act.students, **_facts(act))
     return quotas.view(ctx, quotas.bound_of(ctx, made, ctx.actor.id), session)
 
 

@@ -1,6 +1,7 @@
 """What people and sessions may use within a term: counted at its worst at submission, told before it is too much.
 
-Three accounts are counted: the person in the whole hub, the session (a group's or a class's), and each member in it.
+Five accounts are counted: the person in the whole hub, the session (a group's or a class's), each member in it, the
+students of a class together, and each of them. What who leads a class does in it counts for none of its students.
 What is held by jobs that have not ended counts as if they took all the time they may, so that what was allowed is
 never found to have been too much.
 """
@@ -23,10 +24,13 @@ from hub.jobs.plan_tables import quotas as quota_table
 from hub.jobs.plans import Settled
 from hub.jobs.shares import Account, Quota, Used
 from hub.jobs.tables import jobs
+from hub.sessions import grants
 from hub.sessions.names import full_name, known_sessions
 
 TERM_DAYS = 30
 WARN_AT = (0.8, 1.0)
+# Kinds of quotas that count for students only: all of them together, and each.
+OF_STUDENTS = ("class", "student")
 _SHOWN = {
     "core_hours": "core hours",
     "gpu_hours": "GPU hours",
@@ -47,7 +51,7 @@ class AmountView(msgspec.Struct, frozen=True):
 class QuotaView(msgspec.Struct, frozen=True, kw_only=True):
     """A quota that counts for the reader. `of` is whose in words, `who` who can raise it; a soft one only warns."""
 
-    kind: str  # person, session, member
+    kind: str  # person, session, member, class, student
     subject: str
     of: str
     who: str
@@ -123,9 +127,10 @@ def judge(
 
 
 def of_session(scope: Scope, ref: str) -> QuotasView:
-    """What bounds the reader's jobs in one session."""
+    """What bounds the reader's jobs in one session, and its students' for who may change that."""
     session = scope.access.session(ref, "job:read")
-    bounds = bounds_for(scope, session, scope.actor.id)
+    leads = scope.access.may(session, "quota:set")
+    bounds = _bounds(scope, session, scope.actor.id, of_students=leads)
     return QuotasView([view(scope, each, session) for each in bounds], scope.settings.currency)
 
 
@@ -144,7 +149,8 @@ def mine(scope: Scope) -> QuotasView:
     ).all()
     bounds = [
         bound_of(scope, row, scope.actor.id)
-        for row in sorted(rows, key=lambda row: (row.kind != "person", row.subject))
+        for row in sorted(rows, key=lambda row: (row.kind != "person", row.subject, row.kind))
+        if row.kind not in OF_STUDENTS or grants.is_student(scope, row.subject, scope.actor.id)
     ]
     return QuotasView([view(scope, each, each.subject) for each in bounds], scope.settings.currency)
 
@@ -167,15 +173,22 @@ def view(scope: Scope, bound: Bound, session: str) -> QuotaView:
 
 def bounds_for(scope: Scope, session: str, person: str) -> list[Bound]:
     """The quotas that a job of this person in this session counts for."""
+    return _bounds(scope, session, person)
+
+
+def _bounds(scope: Scope, session: str, person: str, *, of_students: bool = False) -> list[Bound]:
     rows = scope.execute(
         sa.select(quota_table).where(
             sa.or_(
                 sa.and_(quota_table.c.kind == "person", quota_table.c.subject == person),
-                sa.and_(quota_table.c.kind.in_(("session", "member")), quota_table.c.subject == session),
+                sa.and_(quota_table.c.kind != "person", quota_table.c.subject == session),
             )
         )
     ).all()
-    return [bound_of(scope, row, person) for row in sorted(rows, key=lambda row: str(row.kind))]
+    if any(row.kind in OF_STUDENTS for row in rows) and not of_students:
+        of_students = grants.is_student(scope, session, person)
+    kept = [row for row in rows if of_students or row.kind not in OF_STUDENTS]
+    return [bound_of(scope, row, person) for row in sorted(kept, key=lambda row: str(row.kind))]
 
 
 def bound_of(scope: Scope, row: Any, person: str) -> Bound:
@@ -185,26 +198,35 @@ def bound_of(scope: Scope, row: Any, person: str) -> Bound:
         account, of = Account("person", row.subject), "you"
     elif row.kind == "session":
         account, of = Account("group", row.subject), f"the session {name}"
-    else:
+    elif row.kind == "class":
+        account, of = Account("class", row.subject), f"the class {name}"
+    elif row.kind == "member":
         account, of = Account("member", person), f"each member of {name}"
+    else:
+        account, of = Account("student", person), f"each student of {name}"
     quota = Quota(core_hours=row.core_hours, gpu_hours=row.gpu_hours, money=row.money, open=row.open)
     return Bound(account=account, quota=quota, kind=row.kind, subject=row.subject, hard=row.hard, of=of, who=who)
 
 
 def used_by(scope: Scope, account: Account, session: str) -> Used:
-    """What this account used within the term and still holds; a member's in this session only."""
+    """What this account used within the term and still holds; in this session only, but for a person.
+
+    Of each student, for somebody who is none: the most that any of them used.
+    """
     ended = jobs.c.state.in_(rules.TERMINAL)
     ran = sa.func.coalesce(_micro(jobs.c.ended_at) - _micro(jobs.c.started_at), 0)
     longest = sa.cast(job_plans.c.wall_seconds, sa.BigInteger) * 1_000_000
     hours = sa.cast(sa.case((ended, ran), else_=longest), sa.Float) / 3.6e9
     cores, gpus = hours * job_plans.c.cores, hours * job_plans.c.gpus
     core_hour, gpu_hour = (sa.func.coalesce(each, 0.0) for each in (job_plans.c.core_hour, job_plans.c.gpu_hour))
-    where = []
-    if account.kind in ("person", "member"):
+    where = [] if account.kind == "person" else [jobs.c.session == session]
+    others = grants.no_students(scope, session) if account.kind in OF_STUDENTS else frozenset[str]()
+    of_all = account.kind == "student" and account.id in others
+    if account.kind == "class" or of_all:
+        where.append(jobs.c.submitted_by.not_in(others))
+    elif account.kind != "group":
         where.append(jobs.c.submitted_by == account.id)
-    if account.kind != "person":
-        where.append(jobs.c.session == session)
-    row = scope.execute(
+    query = (
         sa.select(
             sa.func.coalesce(sa.func.sum(cores), 0.0).label("cores"),
             sa.func.coalesce(sa.func.sum(gpus), 0.0).label("gpus"),
@@ -213,7 +235,11 @@ def used_by(scope: Scope, account: Account, session: str) -> Used:
         )
         .select_from(jobs.join(job_plans, job_plans.c.job == jobs.c.id))
         .where(*where, sa.or_(~ended, jobs.c.submitted_at >= scope.now - dt.timedelta(days=TERM_DAYS)))
-    ).one()
+    )
+    if of_all:
+        each = query.group_by(jobs.c.submitted_by).subquery()
+        query = sa.select(*(sa.func.coalesce(sa.func.max(one), 0).label(one.name) for one in each.c))
+    row = scope.execute(query).one()
     return Used(float(row.cores), float(row.gpus), float(row.money), open=int(row.open))
 
 

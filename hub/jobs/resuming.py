@@ -17,7 +17,7 @@ from hub.core.context import Context, Scope
 from hub.core.errors import Conflict
 from hub.core.keys import unseal
 from hub.jobs import standing, views
-from hub.jobs.actions import Confirmed, Makers, SubmitWorkflow, WorkflowStep, record_steps, wished_steps
+from hub.jobs.actions import Budget, Confirmed, Makers, SubmitWorkflow, Within, WorkflowStep, record_steps, wished_steps
 from hub.jobs.requests import Environment, Resources
 from hub.jobs.step_tables import workflow_steps
 from hub.jobs.tables import workflows
@@ -25,9 +25,14 @@ from hub.jobs.transitions import Job
 
 
 class ResumeWorkflow(Action, frozen=True, tag="workflow_resume"):
-    """Run a workflow again from the first steps that no longer stand, with its scripts and files as they are now."""
+    """Run a workflow again from the first steps that no longer stand, with its scripts and files as they are now.
+
+    `within` and `budget` are of the steps that run again, together; those of the workflow before count no more.
+    """
 
     workflow: Annotated[str, Meta(min_length=1, max_length=300)]
+    within: Within | None = None
+    budget: Budget | None = None
     confirm: Confirmed = None
 
 
@@ -36,6 +41,7 @@ def resume_workflow(act: ResumeWorkflow, ctx: Context) -> views.WorkflowView:
     """As if its steps were sent again with `resume`; the new workflow is the actor's own."""
     found = ctx.access.find("workflow", act.workflow, "job:submit")
     again, makers = written(ctx, found, act.confirm)
+    again = msgspec.structs.replace(again, within=act.within, budget=act.budget)
     return record_steps(again, ctx, wished_steps(again, ctx, makers))
 
 

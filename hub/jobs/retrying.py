@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from hub.core.context import Context
 from hub.core.ids import new_id
 from hub.core.keys import seal, unseal
-from hub.jobs import names
+from hub.jobs import names, workflow_budget
+from hub.jobs.plan_tables import job_plans
 from hub.jobs.rules import State
 from hub.jobs.step_tables import workflow_steps
 from hub.jobs.tables import jobs
@@ -38,6 +39,9 @@ def again(ctx: Context, job: sa.Row[Any], state: State) -> str | None:
     row = ctx.execute(sa.select(workflow_steps).where(here).with_for_update()).first()
     if row is None or row.tries >= row.retries:
         return None
+    if refused := workflow_budget.refuses_retry(ctx, job):
+        _note(ctx, job.id, refused)
+        return None
     tries = row.tries + 1
     ctx.execute(sa.update(workflow_steps).where(here).values(tries=tries))
     fresh, number = new_id("job"), names.next_numbers(ctx, job.session, 1)[0]
@@ -54,15 +58,28 @@ def again(ctx: Context, job: sa.Row[Any], state: State) -> str | None:
             notes=[f"Try {tries + 1} of {row.retries + 1}: job {job.number} ended {state}."],
         )
     )
-    notes = ctx.execute(sa.select(jobs.c.notes).where(jobs.c.id == job.id)).scalar_one()
-    goes_on = [*notes, f"Tried again as job {number}."]
-    ctx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(workflow=None, notes=goes_on))
+    _plan_again(ctx, job.id, fresh)
+    _note(ctx, job.id, f"Tried again as job {number}.")
+    ctx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(workflow=None))
     _repoint(ctx, job, fresh)
     ctx.about(
         "job", fresh, job.session, action="job_observed", number=number, state="QUEUED", script=job.script_digest,
         workflow=job.workflow, instead_of=job.id,
     )  # fmt: skip
     return fresh
+
+
+def _note(ctx: Context, job: str, said: str) -> None:
+    notes = ctx.execute(sa.select(jobs.c.notes).where(jobs.c.id == job)).scalar_one()
+    ctx.execute(sa.update(jobs).where(jobs.c.id == job).values(notes=[*notes, said]))
+
+
+def _plan_again(ctx: Context, job: str, fresh: str) -> None:
+    """What the new try holds and at which prices, as the one before: it counts for quotas and turns like any job."""
+    row = ctx.execute(sa.select(job_plans).where(job_plans.c.job == job)).mappings().first()
+    if row is not None:
+        anew = {"job": fresh, "starts_at": None, "thought_at": None, "said": "", "going": None}
+        ctx.execute(sa.insert(job_plans).values(**{**row, **anew}))
 
 
 def _resealed(ctx: Context, job: sa.Row[Any], fresh: str) -> bytes | None:

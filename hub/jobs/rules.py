@@ -265,7 +265,7 @@ def sentence(
     state: State,
     reason: str = "",
     *,
-    place: int | None = None,
+    turn: str | None = None,
     cancel_asked: bool = False,
     waits_for: str | None = None,
     wish: Wish | None = None,
@@ -277,6 +277,6 @@ def sentence(
         return waits_for
     if cancel_asked and state in OCCUPYING:
         return "Being cancelled."
-    if state == "QUEUED" and place is not None:
-        return "Next in the queue." if place == 1 else f"In the queue, place {place}."
+    if state == "QUEUED" and turn is not None:
+        return turn
     return reason or _SENTENCES[state]

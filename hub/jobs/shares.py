@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from hub.jobs.economy import shown_money
 
-Kind = Literal["person", "group", "class", "member"]
+Kind = Literal["person", "group", "class", "member", "student"]
 WARN_AT = (0.5, 0.8, 0.95, 1.0)
 HALF_LIFE_SECONDS = 7 * 86400
 
 
 class Account(msgspec.Struct, frozen=True, order=True):
-    """Somebody or some people whose use is counted: a person, a group, a class, or a person as a member of one."""
+    """Somebody or some people whose use is counted: a person, a group, a class, or a person in one."""
 
     kind: Kind
     id: str
@@ -81,11 +81,15 @@ class Warned(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A waiting job, and the accounts it is counted for from the widest to the person (class, group, person)."""
+    """A waiting job, and the accounts it is counted for from the widest to the person (class, group, person).
+
+    `beside` is counted as well, and decides between people who used the same: the session of the job.
+    """
 
     job: str
     accounts: tuple[Account, ...]
     order: int  # grows with the time it was queued
+    beside: Account | None = None
 
 
 def warnings(before: float, after: float, budget: float, at: Sequence[float] = WARN_AT) -> list[Warned]:
@@ -142,7 +146,8 @@ def fair_order(
 
     First a class (or whatever is widest) is chosen by what it used for its share, then a group within it, then a
     person, then that person's first job. What a job `takes` (1 where nothing is known) is counted at once for all its
-    accounts, so that turns go round. Accounts without a share have 1; a share of nothing comes last.
+    accounts, so that turns go round. Accounts without a share have 1; a share of nothing comes last. People who used
+    the same are told apart by the account beside their first job, then by who waited first.
     """
     shares, takes = shares or {}, takes or {}
     waiting: dict[tuple[Account, ...], list[Claim]] = {}
@@ -161,14 +166,22 @@ def fair_order(
         for accounts, jobs in waiting.items():
             for each in accounts:
                 first[each] = min(first.get(each, jobs[-1].order), jobs[-1].order)
-        path = min(waiting, key=lambda accounts: [(weight(each), first[each]) for each in accounts])
+        path = min(waiting, key=lambda accounts: _due(accounts, waiting[accounts][-1], weight, first))
         claim = waiting[path].pop()
         if not waiting[path]:
             del waiting[path]
         order.append(claim.job)
-        for account in claim.accounts:
+        for account in (*claim.accounts, *([] if claim.beside is None else [claim.beside])):
             counted[account] = counted.get(account, 0.0) + takes.get(claim.job, 1.0)
     return order
+
+
+def _due(
+    accounts: tuple[Account, ...], claim: Claim, weight: Callable[[Account], float], first: Mapping[Account, int]
+) -> list[tuple[float, float, int]]:
+    beside = 0.0 if claim.beside is None else weight(claim.beside)
+    last = len(accounts) - 1
+    return [(weight(each), beside if i == last else 0.0, first[each]) for i, each in enumerate(accounts)]
 
 
 def factor(usage: float, everybody: float, share: float) -> float:

@@ -97,6 +97,10 @@ workflows = sa.Table(
     sa.Column("name", sa.String(300), nullable=False),
     sa.Column("submitted_by", sa.String(64), nullable=False),
     sa.Column("submitted_at", Instant, nullable=False),
+    # Of all its steps together; `spent` is what tries have cost that failed and were made again.
+    sa.Column("deadline", Instant),
+    sa.Column("budget", sa.Float),
+    sa.Column("spent", sa.Float, nullable=False, server_default="0"),
 )
 
 # One agent at a time watches a backend, by a lease whose epoch fences the ones before. The row is also the lock under

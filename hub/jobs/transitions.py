@@ -5,6 +5,7 @@ Whoever comes into the queue or frees a place asks for a look at it (`place_jobs
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,14 +16,13 @@ from hub.core import steps
 from hub.core.context import Context, Scope
 from hub.core.house import House
 from hub.core.settings import Settings
-from hub.jobs import placement, retrying, rules
-from hub.jobs.placement import Waiting
+from hub.jobs import placement, retrying, rules, turns
 from hub.jobs.rules import Event, State
 from hub.jobs.tables import backends, jobs
 from hub.perform import record
 
 OBSERVED = "job_observed"
-LOCAL = "local"
+LOCAL = turns.LOCAL
 PLACE, START, COLLECT = "place_jobs", "start_job", "collect_job"
 
 Job = sa.Row[Any]
@@ -65,16 +65,6 @@ def look_at_queue(ctx: Context) -> None:
         ctx.enqueue(PLACE, LOCAL, queue=LOCAL)
 
 
-def waiting_jobs(scope: Scope) -> list[Waiting]:
-    """The queue of this machine."""
-    rows = scope.execute(
-        sa.select(jobs.c.id, jobs.c.submitted_by, jobs.c.queued_at, jobs.c.number)
-        .where(jobs.c.state == "QUEUED", jobs.c.backend == LOCAL)
-        .order_by(jobs.c.queued_at, jobs.c.id)
-    )
-    return [Waiting(row.id, row.submitted_by, order) for order, row in enumerate(rows)]
-
-
 def running_by_person(scope: Scope) -> dict[str, int]:
     """How many places of this machine each person takes up."""
     rows = scope.execute(
@@ -85,21 +75,9 @@ def running_by_person(scope: Scope) -> dict[str, int]:
     return {row.submitted_by: row.running for row in rows}
 
 
-def last_starts(scope: Scope, people: set[str]) -> dict[str, int]:
-    """When each person's last job was placed, as a number that grows."""
-    rows = scope.execute(
-        sa.select(jobs.c.submitted_by, sa.func.max(jobs.c.placed_at).label("last"))
-        .where(jobs.c.submitted_by.in_(people), jobs.c.placed_at.is_not(None))
-        .group_by(jobs.c.submitted_by)
-    )
-    return {row.submitted_by: int(row.last.timestamp() * 1e6) for row in rows}
-
-
 def queue_order(scope: Scope) -> list[str]:
     """The waiting jobs in the order in which they will start."""
-    waiting = waiting_jobs(scope)
-    people = {each.person for each in waiting}
-    return placement.start_order(waiting, running_by_person(scope), last_starts(scope, people))
+    return [each.job for each in turns.line(scope).order]
 
 
 @steps.runs(PLACE)
@@ -116,10 +94,12 @@ def place_jobs(step: steps.Step, house: House) -> None:
             run = job.run + 1
             happen(ctx, job, "placed", run=run, placed_at=ctx.now)
             ctx.enqueue(START, job.id, queue=LOCAL, run=run)
-        for job_id in _for_clusters(ctx):
+        for after, job_id in enumerate(_for_clusters(ctx)):
             job = lock(ctx, job_id)
             if job is not None and job.state == "QUEUED":
-                happen(ctx, job, "placed", run=job.run + 1, placed_at=ctx.now, native=None, waits_for=None)
+                # An agent hands them on by this time; those that are placed together keep their order.
+                at = ctx.now + dt.timedelta(microseconds=after)
+                happen(ctx, job, "placed", run=job.run + 1, placed_at=at, native=None, waits_for=None)
                 ctx.publish(f"agent:{job.account}", {"job": job.id})
         steps.finish(ctx.tx, step, ctx.now)
 
@@ -127,21 +107,19 @@ def place_jobs(step: steps.Step, house: House) -> None:
 
 
 def _for_clusters(scope: Scope) -> list[str]:
-    """What goes to a cluster does not wait here: whose turn it is there, its scheduler decides."""
-    rows = scope.execute(
-        sa.select(jobs.c.id).where(jobs.c.state == "QUEUED", jobs.c.account.is_not(None)).order_by(jobs.c.queued_at)
+    """What goes to a cluster does not wait here; who used less of it lately is handed on first."""
+    places = scope.execute(
+        sa.select(jobs.c.backend).where(jobs.c.state == "QUEUED", jobs.c.account.is_not(None)).distinct()
     )
-    return [row.id for row in rows]
+    return [each.job for backend in sorted(places.scalars()) for each in turns.line(scope, backend).order]
 
 
 def _turns(scope: Scope, settings: Settings) -> list[str]:
-    waiting = waiting_jobs(scope)
     return placement.startable(
-        waiting,
+        turns.line(scope).order,
         running_by_person(scope),
         per_person=settings.running_jobs_per_person,
         in_all=settings.running_jobs,
-        last_started=last_starts(scope, {each.person for each in waiting}),
     )
 
 

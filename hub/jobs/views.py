@@ -13,15 +13,28 @@ from hub.core import limits
 from hub.core.context import Context, Scope
 from hub.core.errors import InvalidInput
 from hub.core.keys import unseal
-from hub.jobs import economy, efficiency, logs, plans, prices, progress, reading, rules, vanishing
+from hub.jobs import (
+    economy,
+    efficiency,
+    logs,
+    plans,
+    prices,
+    progress,
+    reading,
+    rules,
+    turns,
+    vanishing,
+    workflow_budget,
+)
 from hub.jobs.amounts import shown_seconds
 from hub.jobs.clusters.tables import cluster_accounts
 from hub.jobs.clusters.views import kind_of
+from hub.jobs.placement import Line
 from hub.jobs.requests import Environment, Resources
 from hub.jobs.rules import State
 from hub.jobs.step_tables import workflow_steps
 from hub.jobs.tables import backends, jobs, workflows
-from hub.jobs.transitions import Job, queue_order
+from hub.jobs.transitions import Job
 from hub.people.views import PersonView, people
 from hub.sessions.names import full_name, known_sessions
 
@@ -161,7 +174,10 @@ class KeptView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkflowView(msgspec.Struct, frozen=True, kw_only=True):
-    """A workflow and its steps, in the order they were given; `kept` are those that were not run again."""
+    """A workflow and its steps, in the order they were given; `kept` are those that were not run again.
+
+    `deadline` and `budget` are of all steps together, `comes_to` what they have cost and may cost yet.
+    """
 
     workflow: str
     name: str
@@ -170,6 +186,9 @@ class WorkflowView(msgspec.Struct, frozen=True, kw_only=True):
     steps: list[StepView]
     jobs: list[str]
     kept: list[KeptView] = []
+    deadline: dt.datetime | None = None
+    budget: float | None = None
+    comes_to: float | None = None
 
 
 class JobView(JobRow, frozen=True, kw_only=True):
@@ -361,6 +380,9 @@ def workflow(scope: Scope, workflow_id: str) -> WorkflowView:
         name=head.name,
         session=head.session,
         session_name=full_name(scope, head.session),
+        deadline=head.deadline,
+        budget=head.budget,
+        comes_to=None if head.budget is None else head.spent + sum(workflow_budget.costs(scope, workflow_id).values()),
         jobs=[row.id for row in rows],
         kept=[
             KeptView(
@@ -426,9 +448,10 @@ def _absent(scope: Scope, accounts: set[str]) -> set[str]:
 def _rows(scope: Scope, rows: list[Job]) -> list[JobRow]:
     who = people(scope, {row.submitted_by for row in rows})
     names = {session: full_name(scope, session) for session in {row.session for row in rows}}
-    places: dict[str, int] = {}
+    queue, places = Line(order=()), dict[str, int]()
     if any(row.state == "QUEUED" and row.account is None for row in rows):
-        places = {job_id: place for place, job_id in enumerate(queue_order(scope), start=1)}
+        queue = turns.line(scope)
+        places = {each.job: place for place, each in enumerate(queue.order, start=1)}
     absent = _absent(scope, {row.account for row in rows if row.state == "SUBMITTING" and row.account})
     return [
         JobRow(
@@ -442,7 +465,7 @@ def _rows(scope: Scope, rows: list[Job]) -> list[JobRow]:
             reason=rules.sentence(
                 row.state,
                 row.reason,
-                place=places.get(row.id),
+                turn=queue.sentence(row.id) if row.id in places else None,
                 cancel_asked=row.cancel_asked_at is not None,
                 waits_for=AGENT_ABSENT if row.account in absent else row.waits_for,
                 wish=row.wish,

@@ -137,6 +137,26 @@ def held(scope: Scope, session_id: str, subject: str) -> list[SessionRole]:
     )
 
 
+def no_students(scope: Scope, session_id: str) -> frozenset[str]:
+    """Who takes part in a class and is no student of it: its owner, who leads it, and whoever has another role only.
+
+    Who has left is not among them, so that what they did as students stays the class's.
+    """
+    roles: dict[str, set[str]] = {}
+    for row in scope.execute(
+        sa.select(grants.c.subject, grants.c.role).where(grants.c.session == session_id, lasting(scope.now))
+    ):
+        roles.setdefault(row.subject, set()).add(row.role)
+    owner = str(scope.execute(_OWNER, {"session_id": session_id}).scalar())
+    others = {each for each, held in roles.items() if "student" not in held or held & {"teacher", "admin", "owner"}}
+    return frozenset(others | {owner})
+
+
+def is_student(scope: Scope, session_id: str, person: str) -> bool:
+    """Whether a person is in a class as one of its students."""
+    return "student" in held(scope, session_id, person) and person not in no_students(scope, session_id)
+
+
 def takes_part(scope: Scope, session_id: str, person: str) -> bool:
     """Whether a person owns the session or was granted a role in it that has not ended."""
     owner = scope.execute(_OWNER, {"session_id": session_id}).scalar()

@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope as AsgiScope
 
 from hub.core.house import House
-from hub.jobs.dry_plan import plan_job
+from hub.jobs.dry_plan import plan_any
 from hub.rooms.media_server import MediaServer
 from hub.web import (
     agents,
@@ -87,7 +87,7 @@ def create(house: House) -> Starlette:
         Route("/api/live/recheck", endpoints.asks(live.recheck), methods=["POST"]),
         Route("/api/live/knock", endpoints.asks(live.knock), methods=["POST"]),
         Route("/api/live/messages", endpoints.asks(live.messages), methods=["POST"]),
-        Route("/api/jobs/plan", endpoints.asks(plan_job), methods=["POST"]),
+        Route("/api/jobs/plan", endpoints.asks(plan_any), methods=["POST"]),
         Route("/api/jobs/{ref:path}/log", streams.job_log, methods=["GET"]),
         *preview.ROUTES,
         *live_calls.ROUTES,

@@ -213,7 +213,10 @@ def test_the_queue_goes_round_over_people_and_shows_the_place(
     with house.scope(ana) as scope:
         assert queue_order(scope) == [mine[0], his, mine[1], mine[2]]
     assert job_of(house, ben, his).place_in_queue == 2
-    assert job_of(house, ben, his).reason == "In the queue, place 2."
+    assert job_of(house, ben, his).reason == "2nd in the queue: one person takes turns with its owner."
+    assert job_of(house, ana, mine[2]).reason == (
+        "4th in the queue: one person takes turns with its owner, and two earlier jobs of its owner go first."
+    )
 
 
 def test_what_has_not_started_is_cancelled_at_once(house: House, ana: Actor, perform: Perform) -> None:

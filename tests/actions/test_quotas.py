@@ -15,9 +15,11 @@ from hub.core.house import House
 from hub.jobs import quotas
 from hub.jobs.dry_plan import plan_job
 from hub.jobs.tables import jobs
+from hub.sessions import grants
+from hub.sessions.tables import grants as grants_table
 from tests.actions.cluster_fixtures import account_on
 from tests.actions.notebook_fixtures import grant
-from tests.conftest import Perform
+from tests.conftest import Perform, make_person
 
 SCRIPT = "#!/bin/sh\ntrue\n"
 FOUR_HOURS = {"nodes": 2, "cpus_per_node": 2, "time": 60}
@@ -173,3 +175,71 @@ def test_everybody_sees_what_bounds_them(
     with house.scope(ben) as scope:
         assert len(quotas.of_session(scope, course).quotas) == 3
     assert seen(operator) == {}
+
+
+def test_the_students_of_a_class_have_a_total_and_each_a_share_and_who_leads_it_takes_none_of_it(
+    house: House, perform: Perform, ana: Actor, ben: Actor, course: str
+) -> None:
+    cem = make_person(house, "cem")
+    grant(house, course, cem, "student")
+    account_on(house, cem, "raven")
+    perform(ana, "quota_set", session_id=course, students=True, core_hours=10)
+    perform(ana, "quota_set", session_id=course, students=True, each=True, core_hours=8)
+    submit(perform, ana, course)
+    submit(perform, ana, course)
+    assert not submit(perform, ben, course)["notes"]
+    noted = submit(perform, ben, course)["notes"]
+    assert [each.partition(": ")[2] for each in noted] == ["80% or more.", "all."]
+    assert "the class ana/physics has used or reserved 8 core hours of 10" in noted[0]
+    assert "each student of ana/physics has used or reserved 8 core hours of 8" in noted[1]
+    with pytest.raises(Conflict, match="each student of ana/physics has 0 core hours left of 8") as caught:
+        submit(perform, ben, course)
+    assert caught.value.code == "over_quota"
+    with pytest.raises(Conflict, match="the class ana/physics has 2 core hours left of 10"):
+        submit(perform, cem, course)
+    submit(perform, ana, course)
+
+
+def test_what_students_used_stays_the_classs_when_they_leave_and_a_teacher_who_is_also_one_is_bound_by_nothing(
+    house: House, perform: Perform, ana: Actor, ben: Actor, course: str
+) -> None:
+    perform(ana, "quota_set", session_id=course, students=True, core_hours=6)
+    submit(perform, ben, course)
+    dan = make_person(house, "dan")
+    account_on(house, dan, "raven")
+    grant(house, course, dan, "student")
+    with house.scope(ana) as scope:
+        assert not grants.is_student(scope, course, ana.id) and grants.is_student(scope, course, dan.id)
+    perform(ben, "session_leave", session_id=course)
+    with pytest.raises(Conflict, match="the class ana/physics has 2 core hours left of 6"):
+        submit(perform, dan, course)
+    row = {"session": course, "subject": dan.id, "via": "class", "role": "teacher", "at": house.clock.now()}
+    house.db.write(lambda tx: tx.execute(sa.insert(grants_table).values(**row)))
+    submit(perform, dan, course)
+
+
+def test_who_leads_a_class_sees_what_its_students_used_together_and_the_most_of_one_and_they_see_their_own(
+    house: House, perform: Perform, ana: Actor, ben: Actor, course: str
+) -> None:
+    cem = make_person(house, "cem")
+    grant(house, course, cem, "student")
+    account_on(house, cem, "raven")
+    perform(ana, "quota_set", session_id=course, students=True, core_hours=100)
+    made = perform(ana, "quota_set", session_id=course, students=True, each=True, core_hours=50)
+    assert made["of"] == "each student of ana/physics"
+    for who in (ana, ben, ben, cem):
+        submit(perform, who, course)
+
+    def seen(who: Actor) -> dict[str, float]:
+        with house.scope(who) as scope:
+            return {each.kind: each.amounts[0].used for each in quotas.of_session(scope, course).quotas}
+
+    assert seen(ana) == {"class": 12.0, "student": 8.0}
+    assert seen(ben) == {"class": 12.0, "student": 8.0}
+    assert seen(cem) == {"class": 12.0, "student": 4.0}
+    with house.scope(ana) as scope:
+        assert quotas.mine(scope).quotas == []  # nothing of it bounds her own jobs
+    with house.scope(cem) as scope:
+        assert [each.kind for each in quotas.mine(scope).quotas] == ["class", "student"]
+    perform(ana, "quota_set", session_id=course, students=True)
+    assert seen(cem) == {"student": 4.0}

@@ -103,7 +103,7 @@ def shown(rendered: Rendered) -> list[str]:
 def alike(text: str) -> str:
     """Without what differs because it was done twice: ids, digests, numbers, and how one begins a command."""
     text = text.replace("/collegium ", "collegium ")
-    text = re.sub(r"In the queue, place \d+|Next in the queue", "In the queue", text)
+    text = re.sub(r"\d+(st|nd|rd|th) in the queue: [^.]*|Next in the queue", "In the queue", text)
     text = re.sub(r"\b[a-z]{2,4}_[0-9a-z]{20,}\b", "ID", text)
     text = re.sub(r"\b[0-9a-f]{12,}\b", "DIGEST", text)
     text = re.sub(r"\d+(?= (?:jobs?|entry|entries|lines?|not over|versions?)\b)|\b(\d+)(?= of \d)", "N", text)

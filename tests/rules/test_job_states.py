@@ -100,8 +100,8 @@ def test_every_state_has_a_sentence(state: State) -> None:
 
 
 def test_the_sentence_tells_the_place_and_a_pending_cancellation() -> None:
-    assert rules.sentence("QUEUED", place=1) == "Next in the queue."
-    assert rules.sentence("QUEUED", place=7) == "In the queue, place 7."
+    assert rules.sentence("QUEUED") == "In the queue."
+    assert rules.sentence("QUEUED", turn="Next in the queue.") == "Next in the queue."
     assert rules.sentence("RUNNING", cancel_asked=True) == "Being cancelled."
     assert rules.sentence("CANCELLED", cancel_asked=True) == "Cancelled."
 

@@ -7,6 +7,7 @@ import msgspec
 from hub.artifacts.lineage import Edge, Graph, Node
 from hub.core import actions
 from hub.jobs import rules
+from hub.jobs.economy import shown_money
 from hub.jobs.views import StepView, WorkflowView
 from hub.orchestrator.views import ExperimentView, NodeView
 from hub.web.pages import words
@@ -55,7 +56,18 @@ def of_workflow(view: WorkflowView, current: str = "") -> Pictured:
     taken = {each.step: each.job for each in view.kept[:MOST]} | jobs
     edges += [Edge(each.job, taken[into]) for each in view.kept[:MOST] for into in each.goes_into if into in taken]
     graph = Graph(nodes=[*kept, *nodes], edges=edges, truncated=max(len(view.steps), len(view.kept)) > MOST)
-    return Pictured(_counted([step.state for step in view.steps], "step"), pictured(graph, _LABEL))
+    says = " ".join([_counted([step.state for step in view.steps], "step"), *_terms(view)])
+    return Pictured(says, pictured(graph, _LABEL))
+
+
+def _terms(view: WorkflowView) -> list[str]:
+    """What all its steps together are to keep."""
+    found = []
+    if view.budget is not None and view.comes_to is not None:
+        found.append(f"It comes to {shown_money(view.comes_to)} at most, of a budget of {shown_money(view.budget)}.")
+    if view.deadline is not None:
+        found.append(f"It is to have ended by {words.moment(view.deadline)} UTC.")
+    return found
 
 
 def is_over(view: WorkflowView) -> bool:
