@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from hub.core import limits
+from hub.jobs.backends import kubernetes_array
 from hub.jobs.backends import kubernetes_rules as rules
 from hub.jobs.backends import kubernetes_sight as sight
 from hub.jobs.backends.kubernetes_api import Api, ClusterAway, Doubtful, Json, Refused
@@ -156,7 +157,7 @@ class KubernetesBackend:
         marks = rules.labels(self.hub, job, run)
         gone = marked(self.mirror.ended(), marks)
         pods = gone if there is None else self.mirror.pods_of(there["metadata"]["uid"])
-        verdict = sight.judge(there, pods)
+        verdict = kubernetes_array.judge(there, pods)
         if verdict.look:
             return self._look(job, run, name)
         if verdict.stop:
@@ -186,7 +187,7 @@ class KubernetesBackend:
         if there is None and not mine and folder.staged and folder.uid and not folder.holder:
             # Its Job was made, and is gone: no pod may come to it any more.
             folder = self._forbidden(job, run, folder)
-        seen = sight.judge(there, mine, folder).seen
+        seen = kubernetes_array.judge(there, mine, folder).seen
         if len(self._looked) > 10_000:
             self._looked.clear()
         self._looked[job, run] = (now, seen)
