@@ -139,6 +139,20 @@ def test_an_array_is_cancelled_whole_and_what_its_tasks_said_is_kept(world: Worl
     world.play(story)
 
 
+def test_the_agent_tells_how_busy_the_cluster_is(world: World) -> None:
+    async def story() -> None:
+        job = world.submit("#!/bin/sh\nsleep 600\n", resources={"memory": "64M", "time": "5"})
+        await world.until(lambda: world.job(job).state == "RUNNING")
+        await world.until(lambda: world.agent.standing().load is not None)
+        world.perform(world.actor, "job_cancel", job=job)
+        await world.until(world.over(job))
+
+    world.play(story)
+    load = world.agent.standing().load
+    assert load is not None and load.rooms[0].name == f"namespace {world.lab.namespace}"
+    assert (load.rooms[0].cpus_taken or 0) > 0 and load.told_at > 0
+
+
 def test_an_agent_that_comes_after_another_goes_on_with_its_jobs(world: World) -> None:
     async def story() -> None:
         job = world.submit(

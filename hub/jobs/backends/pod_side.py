@@ -32,7 +32,7 @@ NOT_STAGED = 70
 NOBODY = "nobody"
 LOG_PIECE_BYTES = 1 << 20
 # What the image that carries files is asked for.
-NEEDED_PROGRAMS = ("tar", "gzip", "find", "stat", "head", "tail", "mkdir", "mv", "wc", "dirname")
+NEEDED_PROGRAMS = ("tar", "gzip", "find", "stat", "head", "tail", "mkdir", "mv", "wc", "dirname", "grep", "du", "cut")
 
 _RUN = r"""#!/bin/sh
 # Made by a Collegium hub; its job is {job}, run {run}.
@@ -243,10 +243,12 @@ done <<'~'
 def listing(folder: str, most: int) -> str:
     """Every regular file below work/ (`size seconds path`, NUL-ended), at most so many, then how many there are.
 
-    Only what every small system has is used: neither `-printf` nor `head -z`.
+    Only what every small system has is used: neither `-printf` nor `head -z`. What a program locked is unlocked: it is
+    the account's own, and would neither come home nor be cleared away.
     """
     each = 'for f; do printf "%s %s\\0" "$(stat -c "%s %Y" "$f")" "$f"; done'
     return f"""cd {shlex.quote(f"{MOUNT}/{folder}/work")} || exit 1
+find . \\( -type d ! -perm -700 -o -type f ! -perm -400 \\) -exec chmod u+rwX {{}} ';' 2>/dev/null
 n=$(find . -type f -exec printf . ';' 2>/dev/null | wc -c)
 o=$(find . ! -type f ! -type d -exec printf . ';' 2>/dev/null | wc -c)
 printf '%s %s\\0' "$n" "$o"
