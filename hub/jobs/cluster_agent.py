@@ -25,7 +25,19 @@ from hub.jobs.backends.slurm import NotStaged, Run, SlurmBackend
 from hub.jobs.backends.slurm_watch import Seen, SlurmWatch
 from hub.jobs.backends.throttle import Throttle
 from hub.jobs.beside import Beside
-from hub.jobs.port import Answer, Away, ClusterPort, Observation, Order, Overtaken, Question, Report, Standing, Watched
+from hub.jobs.port import (
+    Answer,
+    Away,
+    ClusterPort,
+    Load,
+    Observation,
+    Order,
+    Overtaken,
+    Question,
+    Report,
+    Standing,
+    Watched,
+)
 from hub.jobs.shell import SshError
 
 log = structlog.get_logger()
@@ -69,6 +81,7 @@ class ClusterAgent:
         self._swept_at = -1e9
         self._partitions: tuple[Free, ...] = ()
         self._told_at = 0.0
+        self._load: Load | None = None
         self._watched: list[Watched] = []
         self._behind: set[Run] = set()  # of what was asked for last, whose log had more than was taken
         self._look_again_at, self._look_took = float("inf"), 0.0
@@ -149,6 +162,8 @@ class ClusterAgent:
             self._questioned_at = now
             if await asyncio.to_thread(self.port.questions, self._epoch):
                 self._beside.start(("estimate", _ALL), self._estimate)
+        if self._watched and now - self._sinfo_at >= PARTITIONS_SECONDS:
+            self._beside.start(("sinfo", _ALL), self._look_around)
         if now - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = now
             self._beside.start(("sweep", _ALL), self._sweep)
@@ -211,6 +226,7 @@ class ClusterAgent:
             version=self.backend.version,
             alone_until=now + pause if breaker.failures and pause > 0 else 0.0,
             alone_for_good=breaker.for_good,
+            load=self._load,
         )
 
     def _forget(self) -> None:
@@ -363,14 +379,28 @@ class ClusterAgent:
 
     # --- what somebody about to submit wants to know
 
+    async def _look_around(self) -> None:
+        """What the cluster has and how busy it is, asked seldom."""
+        before = self._sinfo_at
+        if time.monotonic() - before < PARTITIONS_SECONDS:
+            return
+        self._sinfo_at = time.monotonic()
+        try:
+            found, waiting = await self.backend.partitions()
+        except BaseException:
+            self._sinfo_at = before
+            raise
+        self._told_at = time.time()
+        self._partitions = tuple(slurm_rules.free(each) for each in found)
+        rooms = tuple(slurm_rules.room(each) for each in found)
+        self._load = Load(rooms=rooms, waiting=waiting, told_at=self._told_at)
+
     async def _estimate(self) -> None:
         """Put the questions to Slurm, as many as a minute allows; the others are asked in the next."""
         if (epoch := self._epoch) is None:
             return
         try:
-            if time.monotonic() - self._sinfo_at >= PARTITIONS_SECONDS:
-                self._partitions = tuple(slurm_rules.free(each) for each in await self.backend.partitions())
-                self._sinfo_at, self._told_at = time.monotonic(), time.time()
+            await self._look_around()
             # Looked for once more: what the last round answered meanwhile is not to be asked again.
             for each in await asyncio.to_thread(self.port.questions, epoch):
                 if self.backend.per_minute("estimate") >= ESTIMATES_PER_MINUTE:

@@ -6,16 +6,15 @@ told: what it would cost is then unknown, and an unknown cost is never said to b
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import msgspec
 
+from hub.jobs import arrays
 from hub.jobs.amounts import shown_seconds
 from hub.jobs.requests import Resources
 
 HOUR = 3600
-_RANGE = re.compile(r"(\d{1,7})(?:-(\d{1,7})(?::(\d{1,7}))?)?", re.ASCII)
 # An estimate has slipped when the end moves by more than this, and by this share of what was left to it.
 SLIP_SECONDS, SLIP_SHARE = 600, 0.2
 MOST_MOVES = 3
@@ -107,20 +106,8 @@ class Again(msgspec.Struct, frozen=True):
 
 
 def tasks_of(array: str | None) -> int:
-    """How many tasks `--array` makes: `0-9`, `1,3,5-7`, `0-100:10`, each with `%LIMIT`. Raises ValueError."""
-    if array is None:
-        return 1
-    numbers: set[int] = set()
-    for part in array.partition("%")[0].split(","):
-        match = _RANGE.fullmatch(part.strip())
-        if match is None:
-            raise ValueError(f"{array[:40]!r} is no array; write it as 0-9, 1,3,5-7 or 0-100:10%4")
-        first = int(match[1])
-        last, step = int(match[2] or first), int(match[3] or 1)
-        if last < first or step < 1 or (last - first) // step >= 1_000_000:
-            raise ValueError(f"{array[:40]!r} is no array: its numbers run from the smaller to the larger")
-        numbers.update(range(first, last + 1, step))
-    return len(numbers)
+    """How many tasks `--array` makes. Raises ValueError."""
+    return 1 if array is None else len(arrays.numbers(array))
 
 
 def held(resources: Resources) -> Held:

@@ -20,25 +20,29 @@ import structlog
 from hub.artifacts import rules as paths
 from hub.core.errors import InvalidInput
 from hub.jobs import outputs, remote
-from hub.jobs.backends import kubernetes_prepare, kubernetes_rules
+from hub.jobs.backends import far_sweep, kubernetes_prepare, kubernetes_rules
 from hub.jobs.backends.kubernetes import KubernetesBackend, Run
 from hub.jobs.backends.kubernetes_api import ClusterAway, Refused
 from hub.jobs.backends.porter import NotStaged
 from hub.jobs.beside import Beside
 from hub.jobs.outputs import Found, Given
-from hub.jobs.port import ClusterPort, Observation, Overtaken, PassedOn, Report, Standing, Watched
+from hub.jobs.port import ClusterPort, Load, Observation, Overtaken, PassedOn, Report, Standing, Watched
 
 log = structlog.get_logger()
 
 TURN_SECONDS, IDLE_SECONDS = 0.3, 1.0
 LEASE_AGAIN_SECONDS = 2.0
 STANDING_SECONDS = 30.0
+SWEEP_SECONDS = 3600.0
+LOAD_SECONDS = 60.0
 AT_ONCE, SUBMITTING_AT_ONCE, FETCHING_AT_ONCE = 8, 4, 2
 # A run that was seen and is nowhere to be found is not given up at the first look.
 PATIENCE_SECONDS = 20.0
 STAGINGS, FETCHES = 5, 8
 AGAIN_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 LISTED = 20_000
+
+_ALL: Run = ("", 0)  # work that is about all of them
 
 
 class KubernetesAgent:
@@ -47,7 +51,8 @@ class KubernetesAgent:
     def __init__(self, port: ClusterPort, backend: KubernetesBackend, name: str, cluster: str) -> None:
         self.port, self.backend, self.name, self.cluster = port, backend, name, cluster
         self._epoch: int | None = None
-        self._leased_at = self._stood_at = -1e9
+        self._leased_at = self._stood_at = self._swept_at = self._loaded_at = -1e9
+        self._load: Load | None = None
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._submitting = asyncio.Semaphore(SUBMITTING_AT_ONCE)
         self._fetching = asyncio.Semaphore(FETCHING_AT_ONCE)
@@ -113,6 +118,12 @@ class KubernetesAgent:
         reports = [report for report in await asyncio.gather(*seen) if report is not None]
         if reports:
             await asyncio.to_thread(self.port.report, epoch, reports)
+        if now - self._swept_at >= SWEEP_SECONDS:
+            self._swept_at = now
+            self._beside.start(("sweep", _ALL), self._sweep, epoch)
+        if watched and now - self._loaded_at >= LOAD_SECONDS:
+            self._loaded_at = now
+            self._beside.start(("load", _ALL), self._look_around)
         # At once when it changes, and not before the cluster was asked anything.
         is_news = bool(self._away) != self._was_away or now - self._stood_at >= STANDING_SECONDS
         if watched and is_news and self.backend.api.asked:
@@ -122,7 +133,12 @@ class KubernetesAgent:
 
     def standing(self) -> Standing:
         """How it stands with the cluster, for people to see."""
-        return Standing(reached=not self._away, said=self._away[:500], per_minute=self.backend.api.per_minute())
+        return Standing(
+            reached=not self._away, said=self._away[:500], per_minute=self.backend.api.per_minute(), load=self._load
+        )
+
+    async def _look_around(self) -> None:
+        self._load = await asyncio.to_thread(self.backend.load)
 
     # --- looking
 
@@ -236,6 +252,18 @@ class KubernetesAgent:
             return Observation("waiting", detail="Waiting for a node.", native=made.native)
         raise ClusterAway(made.doubt)  # and asked again, under the same name
 
+    # --- clearing away
+
+    async def _sweep(self, epoch: int) -> None:
+        """Remove what jobs that ended long ago left there, a few at a time, and tell it once."""
+        due = await asyncio.to_thread(self.port.sweepable, epoch)
+        runs = [(job, run) for job, last in due for run in range(1, max(1, last) + 1)]
+        found: list[far_sweep.Removed] = []
+        for at in range(0, len(runs), far_sweep.AT_A_TIME):
+            found += await asyncio.to_thread(self.backend.clear_away, runs[at : at + far_sweep.AT_A_TIME])
+        if found:
+            await asyncio.to_thread(self.port.swept, epoch, far_sweep.summed(due, found))
+
     # --- results
 
     async def _fetch(self, epoch: int, job: Watched) -> None:
@@ -244,7 +272,8 @@ class KubernetesAgent:
 
     def _fetch_now(self, epoch: int, job: Watched) -> None:
         home = self.port.folder(job.job, job.run)
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Also of a run of which nothing comes home: what lies there is told only beside this folder.
+        (home / "work").mkdir(parents=True, exist_ok=True, mode=0o700)
         whole = False
         try:
             there = self._bring(job, home)

@@ -85,6 +85,30 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     at: int  # seconds: the time that every file laid carries
 
 
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a cluster, such as a partition: what its nodes have, and how much of it is taken; None is not known."""
+
+    name: str
+    nodes: int | None = None
+    idle_nodes: int | None = None
+    cpus: float | None = None
+    cpus_taken: float | None = None
+    memory_bytes: int | None = None
+    memory_taken_bytes: int | None = None
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """How busy a cluster was at `told_at` (Unix), as far as its account may see; `said` is what it may not, in words.
+
+    `waiting` are jobs of anybody's that have not started.
+    """
+
+    rooms: tuple[Room, ...] = ()
+    waiting: int | None = None
+    said: str = ""
+    told_at: float = 0.0
+
+
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """How an agent stands with its scheduler, for people to see."""
 
@@ -98,6 +122,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     at: float = 0.0  # when the hub heard this, in seconds, by its own clock
     alone_until: float = 0.0  # nobody signs in before then, after failures; `said` holds why
     alone_for_good: bool = False  # nor ever, until a person has looked
+    load: Load | None = None
 
 
 class Question(msgspec.Struct, frozen=True):

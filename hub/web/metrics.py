@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import sqlalchemy as sa
 import structlog
@@ -11,6 +11,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from hub.core.house import House
 from hub.jobs import usage
+from hub.jobs.clusters import loads
+from hub.jobs.port import Load
 
 log = structlog.get_logger()
 
@@ -29,6 +31,7 @@ class Measures:
         try:
             with self._house.db.read() as conn:
                 now = usage.measured(conn, self._house.settings, self._house.clock.now())
+                busy = loads.known(conn)
         except sa.exc.SQLAlchemyError:
             log.warning("metrics.unmeasured", exc_info=True)
             yield GaugeMetricFamily("collegium_measured", "Whether the hub's database could be asked.", value=0)
@@ -47,6 +50,7 @@ class Measures:
             oldest.add_metric([queue.backend], queue.oldest_seconds or 0)
             watched.add_metric([queue.backend], queue.watched)
         yield from (alive, oldest, watched)
+        yield from _clusters(busy)
         here = now.machine
         gauges = {
             "job_places": ("Local jobs that may run at once.", now.places),
@@ -63,6 +67,34 @@ class Measures:
         for name, (text, value) in gauges.items():
             if value is not None:
                 yield GaugeMetricFamily(f"collegium_{name}", text, value=value)
+
+
+_ROOMS = {
+    "nodes": ("nodes", "Nodes that take work."),
+    "nodes_idle": ("idle_nodes", "Nodes on which nothing runs."),
+    "cpus": ("cpus", "Cores of the nodes."),
+    "cpus_taken": ("cpus_taken", "Cores that jobs hold."),
+    "memory_bytes": ("memory_bytes", "Memory of the nodes."),
+    "memory_taken_bytes": ("memory_taken_bytes", "Memory that jobs hold."),
+}
+
+
+def _clusters(busy: Mapping[str, Load]) -> Iterator[Metric]:
+    """How busy the clusters were when their agents looked last; what an agent may not see has no sample."""
+    waiting = GaugeMetricFamily("collegium_cluster_waiting", "Jobs of anybody's that wait there.", labels=["cluster"])
+    told = GaugeMetricFamily("collegium_cluster_told_seconds", "When that was told (Unix).", labels=["cluster"])
+    for cluster, load in busy.items():
+        told.add_metric([cluster], load.told_at)
+        if load.waiting is not None:
+            waiting.add_metric([cluster], load.waiting)
+    yield from (waiting, told)
+    for name, (field, text) in _ROOMS.items():
+        family = GaugeMetricFamily(f"collegium_cluster_{name}", text, labels=["cluster", "part"])
+        for cluster, load in busy.items():
+            for room in load.rooms:
+                if (value := getattr(room, field)) is not None:
+                    family.add_metric([cluster, room.name], value)
+        yield family
 
 
 def written(house: House) -> bytes:

@@ -141,7 +141,7 @@ def test_auto_goes_there_with_what_this_machine_cannot_honour(
     ("asked", "words"),
     [
         ({"resources": {"nodes": 2}}, "one pod on one node"),
-        ({"resources": {"array": "1-4"}}, "one job for each element"),
+        ({"resources": {"array": "0-1000"}}, "1000 are the most"),
         ({"environment": {"modules": ["gcc"]}}, "name an image that has them"),
         ({"environment": {"container": "python:3.13"}}, "may be another image tomorrow"),
         ({"job_type": "slurm"}, "harbour is a Kubernetes cluster"),

@@ -29,19 +29,22 @@ class Pod:
     def start(
         self, command: list[str], *, variables: Mapping[str, str] | None = None, shell: list[str] | None = None,
         wall: int = 60, grace: int = 1, workdir: str = "", pod: str = "pod-1",
+        tasks: tuple[int, ...] = (), place: int = 0,
     ) -> subprocess.Popen[bytes]:  # fmt: skip
         program = Program(
-            command=command, variables=variables or {}, wall_seconds=wall, grace_seconds=grace, workdir=workdir
-        )
+            command=command, variables=variables or {}, wall_seconds=wall, grace_seconds=grace, workdir=workdir,
+            tasks=tasks,
+        )  # fmt: skip
         script = pod_side.run_script("job_1", 1, program)
         for there, here in (("d=/collegium\n", self.folder), ("last=/dev/termination-log\n", self.folder / "last")):
             assert there in script
             script = script.replace(there, f"{there.partition('=')[0]}={shlex.quote(str(here))}\n")
         path = self.folder / "run.sh"
         path.write_text(script)
+        told = {"JOB_COMPLETION_INDEX": str(place)} if tasks else {}
         return subprocess.Popen(
             [*(shell or ["sh"]), str(path)],
-            env={"PATH": os.environ["PATH"], "COLLEGIUM_POD": pod},
+            env={"PATH": os.environ["PATH"], "COLLEGIUM_POD": pod, **told},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -102,6 +105,57 @@ def test_a_program_is_told_to_end_and_ended_if_it_will_not(pod: Pod, shell: list
 def test_a_program_whose_time_is_up_is_ended_as_late(pod: Pod, shell: list[str]) -> None:
     pod.run(["sleep", "60"], wall=1, shell=shell)
     assert (pod.end.code, pod.end.got, pod.end.late) == (143, "TIME", True)
+
+
+def test_each_task_of_an_array_runs_once_under_its_own_number_with_a_log_and_an_end_of_its_own(
+    pod: Pod, shell: list[str]
+) -> None:
+    tasks = (3, 5, 70)
+    command = ["sh", "-c", "echo $SLURM_ARRAY_TASK_ID of $SLURM_ARRAY_TASK_COUNT; exit $SLURM_ARRAY_TASK_ID"]
+    for place, number in enumerate(tasks):
+        assert pod.run(command, shell=shell, tasks=tasks, place=place, pod=f"pod-{place}") == number
+        assert (pod.folder / f"work/logs/{number}.log").read_text() == f"{number} of 3\n"
+    assert pod.run(command, shell=shell, tasks=tasks, place=1, pod="pod-9") == DUPLICATE
+    (pod.folder / "array").write_text("3")
+    found = told(pod)
+    assert (found.count, found.holder, found.end) == (3, "pod-0", None)
+    assert found.holders == {0: "pod-0", 1: "pod-1", 2: "pod-2"}
+    assert {place: each.code for place, each in found.ends.items()} == dict(enumerate(tasks))
+    assert found.of_task(1).holder == "pod-1"
+
+
+def told(pod: Pod) -> pod_side.Folder:
+    said = here(pod, pod_side.tell([pod.folder.name]))
+    return pod_side.folders(said)[pod.folder.name]
+
+
+def here(pod: Pod, script: str) -> str:
+    """What a porter's script prints, of a volume that is the folder around the pod's."""
+    script = script.replace(pod_side.MOUNT, str(pod.folder.parent))
+    return subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True, timeout=20).stdout
+
+
+def test_an_array_that_is_forbidden_runs_no_task_and_one_that_has_begun_is_not_free(pod: Pod, shell: list[str]) -> None:
+    (pod.folder / "array").write_text("2")
+    pod.run(["true"], shell=shell, tasks=(0, 1), place=1, pod="pod-1")
+    assert here(pod, pod_side.forbid(pod.folder.name)).strip() == "pod-1"
+    assert pod.run(["touch", "ran"], shell=shell, tasks=(0, 1), place=0) == DUPLICATE
+    assert not (pod.folder / "work" / "ran").exists()
+    assert told(pod).of_task(0).holder == "nobody" and told(pod).holder == "pod-1"
+
+
+def test_an_array_of_which_nothing_has_begun_is_forbidden_whole(pod: Pod) -> None:
+    (pod.folder / "array").write_text("2")
+    assert here(pod, pod_side.forbid(pod.folder.name)).strip() == "nobody"
+    assert told(pod).holder == "nobody"
+    assert pod.run(["true"], tasks=(0, 1), place=1) == DUPLICATE
+
+
+@pytest.mark.parametrize("said", ["99999999", "../x", "1 2", "-1", "*", ""])
+def test_a_job_that_says_it_has_other_tasks_than_it_can_have_is_not_believed(pod: Pod, said: str) -> None:
+    (pod.folder / "array").write_text(said)
+    assert here(pod, pod_side.forbid(pod.folder.name)).strip() == "nobody"
+    assert sorted(each.name for each in pod.folder.glob("run.lock*")) == ["run.lock"]
 
 
 def test_a_program_starts_where_it_was_told_to_and_fails_where_that_is_not(pod: Pod) -> None:

@@ -46,6 +46,8 @@ def archive(folder: Path, script: str, inputs: Mapping[str, bytes], **known: Any
         **known,
     )
     contents = {"run.sh": pod_side.run_script("job", 1, program).encode(), "given/script": script.encode()}
+    if program.tasks:
+        contents["array"] = str(len(program.tasks)).encode()
     contents |= {f"work/{path}": data for path, data in inputs.items()}
     path = folder / f"{secrets.token_hex(4)}.tgz"
     with gzip.open(path, "wb") as packed, tarfile.open(fileobj=packed, mode="w") as laid:

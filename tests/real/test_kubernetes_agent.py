@@ -103,6 +103,56 @@ def test_a_failing_and_a_cancelled_job_end_as_what_they_are(world: World) -> Non
     world.play(story)
 
 
+def test_an_array_is_one_job_with_a_log_for_each_task_and_ends_as_its_worst(world: World) -> None:
+    script = (
+        "#!/bin/sh\necho task $SLURM_ARRAY_TASK_ID of $SLURM_ARRAY_TASK_COUNT\ntouch made.$SLURM_ARRAY_TASK_ID\n"
+        "[ $SLURM_ARRAY_TASK_ID != 5 ]\n"
+    )
+
+    async def story() -> None:
+        small = {"memory": "64M", "time": "5"}
+        good = world.submit(script, resources={**small, "array": "1,3"})
+        mixed = world.submit(script, resources={**small, "array": "3-7:2%1"})
+        await world.until(world.over(good, mixed))
+        assert (world.job(good).state, world.job(good).exit_code) == ("SUCCEEDED", 0)
+        assert {each.path for each in world.job(good).outputs} == {"logs/1.log", "logs/3.log", "made.1", "made.3"}
+        # A task that fails takes none of the others with it.
+        assert (world.job(mixed).state, world.job(mixed).exit_code) == ("FAILED", 1)
+        assert {each.path for each in world.job(mixed).outputs} == {
+            f"{name}" for n in (3, 5, 7) for name in (f"logs/{n}.log", f"made.{n}")
+        }
+
+    world.play(story)
+
+
+def test_an_array_is_cancelled_whole_and_what_its_tasks_said_is_kept(world: World) -> None:
+    script = "#!/bin/sh\necho here; sleep 120\n"
+
+    async def story() -> None:
+        job = world.submit(script, resources={"memory": "64M", "time": "5", "array": "0-3%2"})
+        await world.until(lambda: world.job(job).state == "RUNNING")
+        world.perform(world.actor, "job_cancel", job=job)
+        await world.until(world.over(job))
+        assert (world.job(job).state, world.job(job).reason) == ("CANCELLED", "Cancelled.")
+        assert {each.path for each in world.job(job).outputs} <= {f"logs/{n}.log" for n in range(4)}
+
+    world.play(story)
+
+
+def test_the_agent_tells_how_busy_the_cluster_is(world: World) -> None:
+    async def story() -> None:
+        job = world.submit("#!/bin/sh\nsleep 600\n", resources={"memory": "64M", "time": "5"})
+        await world.until(lambda: world.job(job).state == "RUNNING")
+        await world.until(lambda: world.agent.standing().load is not None)
+        world.perform(world.actor, "job_cancel", job=job)
+        await world.until(world.over(job))
+
+    world.play(story)
+    load = world.agent.standing().load
+    assert load is not None and load.rooms[0].name == f"namespace {world.lab.namespace}"
+    assert (load.rooms[0].cpus_taken or 0) > 0 and load.told_at > 0
+
+
 def test_an_agent_that_comes_after_another_goes_on_with_its_jobs(world: World) -> None:
     async def story() -> None:
         job = world.submit(

@@ -90,8 +90,8 @@ def test_from_a_service_account_to_results_and_away_again(
         perform(ben, "job_submit", script="#!/bin/sh\n", job_type="kubernetes")
     with pytest.raises(InvalidInput, match="one pod on one node"):
         perform(ana, "job_submit", script="#!/bin/sh\n", cluster=NAME, resources={"nodes": 2})
-    with pytest.raises(InvalidInput, match="submit one job for each element"):
-        perform(ana, "job_submit", script="#!/bin/sh\n", cluster=NAME, resources={"array": "1-4"})
+    with pytest.raises(InvalidInput, match="1000 are the most"):
+        perform(ana, "job_submit", script="#!/bin/sh\n", cluster=NAME, resources={"array": "0-1000"})
     with pytest.raises(InvalidInput, match="nothing to join"):
         perform(ana, "cluster_join", cluster=NAME, login="ana")
 

@@ -89,6 +89,45 @@ def test_a_submission_repeated_by_anybody_at_any_time_is_one_run(lab: Lab) -> No
     assert ran(lab, work) == 1 and of(lab, work) == [first.native]
 
 
+def test_an_array_whose_answer_is_lost_is_one_job_of_which_each_task_runs_once(lab: Lab, proxy: FaultProxy) -> None:
+    first, other = lab.backend(proxy.url), lab.backend()
+    work = lab.work(array="2,4,9%2")
+    first.porter.folder(work.job, work.run)
+    fault = proxy.add("lose_answer", "POST", "/jobs", times=1)
+    script = "echo run >> count.$SLURM_ARRAY_TASK_ID; sleep 1"
+    there = lab.send(first, work, script, tasks=work.tasks)
+    assert fault.happened == 1 and of(lab, work) == [there.native]
+    assert lab.send(other, work, script, tasks=work.tasks) == there
+    assert event(until(first, work, "ended")) == "succeeded"
+    assert event(until(other, work, "ended")) == "succeeded"
+    assert lab.send(other, work, script, tasks=work.tasks) == there
+    made = lab.run_folder(work) / "work"
+    assert {each.name: each.read_text() for each in made.glob("count.*")} == {f"count.{n}": "run\n" for n in (2, 4, 9)}
+    assert of(lab, work) == [there.native]
+
+
+def test_a_task_whose_pod_is_deleted_is_not_run_again_and_the_others_run_on(lab: Lab) -> None:
+    backend = lab.backend()
+    work = lab.work(array="0-1")
+    script = "echo run >> count.$SLURM_ARRAY_TASK_ID\nwhile [ ! -e go ] ; do sleep 0.1; done\n"
+    lab.send(backend, work, script, tasks=work.tasks)
+    made = lab.run_folder(work) / "work"
+    wait(lambda: len(list(made.glob("count.*"))) == 2 or None, 60, "both tasks running")
+    place = "batch.kubernetes.io/job-completion-index"
+    (pod,) = [
+        each
+        for each in lab.pods()
+        if each["metadata"]["labels"]["collegium/job"] == work.job and each["metadata"]["annotations"][place] == "1"
+    ]
+    lab.kube.ask(f"/api/v1/namespaces/{lab.namespace}/pods/{pod['metadata']['name']}", None, "DELETE")
+    wait(lambda: (lab.run_folder(work) / "end.1").exists() or None, 60, "the deleted task's end")
+    assert backend.observe(work.job, work.run).sight == "started"
+    (made / "go").touch()
+    seen = until(backend, work, "ended")
+    assert (event(seen), seen.exit and seen.exit.detail) == ("node_failed", "its pod was deleted on the cluster")
+    assert {each.name: each.read_text() for each in made.glob("count.*")} == {f"count.{n}": "run\n" for n in (0, 1)}
+
+
 def test_an_agent_killed_between_create_and_answer_leaves_one_job_for_the_next(lab: Lab, proxy: FaultProxy) -> None:
     after = lab.backend()
     work = lab.work()

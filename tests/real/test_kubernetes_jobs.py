@@ -214,6 +214,19 @@ def names(lab: Lab) -> set[str]:
     return {each["metadata"]["labels"]["collegium/job"] for each in lab.jobs()}
 
 
+def test_what_a_program_locked_comes_home_and_is_cleared_away_all_the_same(
+    lab: Lab, backend: KubernetesBackend
+) -> None:
+    work = sent(lab, backend, "mkdir -p a/b; echo 1 > a/b/c; chmod 0 a/b/c a/b a; echo 2 > d; chmod 0 d")
+    assert said(until(backend, work, "ended"))[0] == "succeeded"
+    files, total, odd = backend.listing(work.job, work.run, 100)
+    assert (total, odd) == (2, 0)
+    got = {each.path: b"".join(data) for each, data in backend.fetch(work.job, work.run, files)}
+    assert got == {"a/b/c": b"1\n", "d": b"2\n"}
+    backend.clear(work.job, work.run)
+    assert not (lab.run_folder(work) / "work").exists()
+
+
 def test_files_are_listed_and_fetched_whatever_they_are_called(lab: Lab, backend: KubernetesBackend) -> None:
     script = (
         "mkdir -- -d; echo 1 > './-d/-rf'; echo 2 > 'q\"u'\"'\"'o.txt'; echo 3 > '$(id)'; printf 4 > 'new\nline'\n"

@@ -65,6 +65,26 @@ def test_slurms_own_estimate_and_refusal_stand_in_the_table(world: SlurmWorld) -
     assert standing.per_minute["estimate"] == 2 and standing.per_minute["sinfo"] == 1
 
 
+def test_while_jobs_are_there_the_agent_tells_how_busy_the_cluster_is(world: SlurmWorld) -> None:
+    # More than it has nodes for, so that some of them wait.
+    nodes = int(world.box.sh("sinfo -h -o %D -p debug").split()[0])
+    world.box.sh(f"sbatch --exclusive -N{nodes} -t 5 -o /dev/null --wrap 'sleep 300'")
+    world.box.sh(f"sbatch --array=1-3 -N{nodes} -t 5 -o /dev/null --wrap true")
+
+    async def story() -> None:
+        world.submit("#!/bin/sh\nsleep 1\n")
+        await world.until(lambda: world.agent.standing().load is not None)
+
+    world.play(story)
+    standing = world.agent.standing()
+    assert standing.load is not None and standing.per_minute["sinfo"] == 1
+    room = next(each for each in standing.load.rooms if each.name == "debug")
+    assert (room.nodes, room.idle_nodes) == (nodes, 0)
+    assert room.cpus and room.cpus == room.cpus_taken and (room.memory_bytes or 0) > 0
+    assert (standing.load.waiting or 0) >= 3
+    world.box.empty()
+
+
 def test_a_job_that_slurm_keeps_waiting_moves_and_can_no_longer_start_there(world: SlurmWorld) -> None:
     assert answered(world, **WISH).chosen == "raven"
     world.box.sh("sbatch --exclusive --nodes=$(sinfo -h -o %D -p debug) -t 600 -o /dev/null --wrap 'sleep 600'")

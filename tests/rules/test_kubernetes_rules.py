@@ -120,7 +120,7 @@ def test_more_nodes_than_one_are_refused_with_a_hint() -> None:
         ({"time": "30-0"}, "resources.time"),
         ({"gpu_type": "a100"}, "resources.gpu_type"),
         *(({name: "x"}, f"resources.{name}") for name in ("partition", "account", "qos", "constraint", "licenses")),
-        ({"array": "1-10"}, "resources.array"),
+        *(({"array": said}, "resources.array") for said in ("9-1", "x", "0-9%0", "0-9%x", "0-1000")),
     ],
 )
 def test_each_other_wish_that_cannot_be_had_is_named(asked: dict[str, object], field: str) -> None:
@@ -140,6 +140,18 @@ def test_software_that_a_container_cannot_have_is_named(environment: Environment
 
 
 # --- the Job
+
+
+def test_an_array_is_one_job_with_a_pod_for_each_task_of_which_so_many_run_at_once() -> None:
+    made = rules.manifest(work(array="1,3,5-9:2%2"), HUB, CLUSTER)
+    assert made["metadata"]["name"] == rules.job_name(HUB, "job_1", 1)
+    spec = {name: value for name, value in made["spec"].items() if name != "template"}
+    assert spec == {
+        "completionMode": "Indexed", "completions": 5, "parallelism": 2, "backoffLimitPerIndex": 0,
+        "podReplacementPolicy": "Failed",
+    }  # fmt: skip
+    assert rules.manifest(work(array="0-99"), HUB, CLUSTER)["spec"]["parallelism"] == 100
+    assert work(array="1,3,5-9:2%2").tasks == (1, 3, 5, 7, 9) and work().tasks == ()
 
 
 def test_the_job_asks_for_what_the_payload_asks_and_is_tried_once() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hub.jobs import rules
 from hub.jobs.backends import slurm_rules as slurm
 from hub.jobs.backends.slurm_rules import ENDED, RUNNING, WAITING, Row
+from hub.jobs.port import Room
 
 TOKEN = slurm.token_of("hub", "job_1", 1)
 AT = dt.datetime(2026, 11, 29, 7, 34, 52, tzinfo=dt.UTC)
@@ -218,6 +219,10 @@ def test_sinfo_adds_up_the_lines_of_a_partition() -> None:
     debug, narrow = slurm.sinfo(text)
     assert (debug.name, debug.is_default, debug.up, debug.wall_seconds) == ("debug", True, True, None)
     assert (debug.nodes, debug.idle_nodes, debug.idle_cpus, debug.gpus) == (4, 3, 56, "gpu:a100:4")
+    assert slurm.room(debug) == Room(
+        name="debug", nodes=4, idle_nodes=3, cpus=64, cpus_taken=8, memory_bytes=4 * (64 << 30)
+    )
+    assert slurm.waiting(f"{text}waiting 12\n") == 12 and slurm.waiting(text) is None
     assert (narrow.up, narrow.wall_seconds, narrow.memory_bytes, narrow.idle_nodes) == (False, 600, 1 << 30, 0)
 
 

@@ -26,7 +26,10 @@ away() { rm -rf "$1" 2>/dev/null && return; chmod -R u+rwX "$1" 2>/dev/null; rm 
 ours() {
     [ -f "$d/run.sh" ] && [ ! -L "$d/run.sh" ] && head -n 2 "$d/run.sh" | grep -Fqx "$m" && return
     # A run that was forbidden before anything was laid.
-    [ "$(ls -A "$d")" = run.lock ] && [ -f "$d/run.lock" ] && [ "$(head -c 7 "$d/run.lock")" = nobody ]
+    [ "$(ls -A "$d")" = run.lock ] && [ ! -L "$d/run.lock" ] || return
+    k=$d/run.lock
+    [ ! -d "$k" ] || k=$k/pod  # as it lies on the volume of a Kubernetes cluster
+    [ -f "$k" ] && [ ! -L "$k" ] && [ "$(head -c 7 "$k")" = nobody ]
 }
 l=
 [ ! -L @root@/jobs ] || l=1
@@ -49,7 +52,7 @@ while read -r j n; do
         w=swept
     fi
     # Folders of submissions that were cut off while they were laid.
-    for t in "$d".????????????????; do [ ! -d "$t" ] || [ -L "$t" ] || away "$t"; done
+    for t in "$d".???????????? "$d".????????????????; do [ ! -d "$t" ] || [ -L "$t" ] || away "$t"; done
     rm -f @root@/incoming/"$j.$n".tgz @root@/incoming/"$j.$n".tgz.part
     rm -f @root@/events/"$j.$n".* @root@/events/."$j.$n".*
     rmdir "$j" 2>/dev/null

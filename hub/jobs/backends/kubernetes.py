@@ -15,8 +15,10 @@ import msgspec
 import structlog
 
 from hub.core import limits
+from hub.jobs.backends import kubernetes_array, kubernetes_load
 from hub.jobs.backends import kubernetes_rules as rules
 from hub.jobs.backends import kubernetes_sight as sight
+from hub.jobs.backends.far_sweep import Removed
 from hub.jobs.backends.kubernetes_api import Api, ClusterAway, Doubtful, Json, Refused
 from hub.jobs.backends.kubernetes_rules import CANCELLED, HELD, HUB, JOB, PART, RUN, STOPPED, Cluster, Work
 from hub.jobs.backends.kubernetes_sight import Verdict
@@ -24,7 +26,7 @@ from hub.jobs.backends.mirror import Mirror, marked, owned
 from hub.jobs.backends.pod_side import Folder
 from hub.jobs.backends.porter import Porter
 from hub.jobs.outputs import Found
-from hub.jobs.port import Observation
+from hub.jobs.port import Load, Observation
 from hub.jobs.rules import Exit
 
 log = structlog.get_logger()
@@ -37,7 +39,9 @@ EVENTS_AGAIN_SECONDS = 30.0
 # A log that another node has written may be seen late.
 LOG_LATE_SECONDS = 30.0
 TIMES = 3
-UNKNOWN_ACCOUNT = 401
+UNKNOWN_ACCOUNT, FORBIDDEN = 401, 403
+# An account that may not see the nodes may be allowed to some day.
+NODES_AGAIN_SECONDS = 3600.0
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -73,6 +77,7 @@ class KubernetesBackend:
         self._pieces: dict[Run, tuple[int, bytes]] = {}
         self._logs_at, self._logs_wait = float("-inf"), LOG_SECONDS
         self._tail = threading.Lock()
+        self._nodes_not_before = float("-inf")
 
     def close(self) -> None:
         self.mirror.close()
@@ -156,7 +161,7 @@ class KubernetesBackend:
         marks = rules.labels(self.hub, job, run)
         gone = marked(self.mirror.ended(), marks)
         pods = gone if there is None else self.mirror.pods_of(there["metadata"]["uid"])
-        verdict = sight.judge(there, pods)
+        verdict = kubernetes_array.judge(there, pods)
         if verdict.look:
             return self._look(job, run, name)
         if verdict.stop:
@@ -186,7 +191,7 @@ class KubernetesBackend:
         if there is None and not mine and folder.staged and folder.uid and not folder.holder:
             # Its Job was made, and is gone: no pod may come to it any more.
             folder = self._forbidden(job, run, folder)
-        seen = sight.judge(there, mine, folder).seen
+        seen = kubernetes_array.judge(there, mine, folder).seen
         if len(self._looked) > 10_000:
             self._looked.clear()
         self._looked[job, run] = (now, seen)
@@ -330,6 +335,30 @@ class KubernetesBackend:
     def fetch(self, job: str, run: int, files: Sequence[Found]) -> Iterator[tuple[Found, Iterator[bytes]]]:
         return self.porter.fetch(job, run, files)
 
+    # --- how busy it is
+
+    def load(self) -> Load:
+        """What is to be seen of the cluster's nodes and pods. Raises ClusterAway, or Refused for its own namespace."""
+        nodes, pods = None, None
+        if self._clock() >= self._nodes_not_before:
+            nodes = self._if_allowed("nodes", self.api.path("nodes"))
+        if nodes is None:
+            self._nodes_not_before = max(self._nodes_not_before, self._clock() + NODES_AGAIN_SECONDS)
+        else:
+            pods = self._if_allowed("pods", "/api/v1/pods")
+        whole = pods is not None
+        if pods is None:
+            pods, _ = self.api.items("pods")
+        return kubernetes_load.load(self.api.namespace, nodes, pods, whole=whole, at=time.time())
+
+    def _if_allowed(self, kind: str, path: str) -> list[Json] | None:
+        try:
+            return self.api.items(kind, path)[0]
+        except Refused as refused:
+            if refused.status == FORBIDDEN:
+                return None
+            raise
+
     # --- cleaning up
 
     def clear(self, job: str, run: int) -> None:
@@ -339,14 +368,29 @@ class KubernetesBackend:
             self.api.delete("jobs", there["metadata"]["name"], there["metadata"]["uid"])
         self.porter.clear(job, run)
 
+    def clear_away(self, runs: Sequence[Run]) -> list[Removed]:
+        """Remove what runs that ended long ago left: their Jobs with their pods, then their folders.
+
+        One whose Job still runs is left whole. Raises ClusterAway or Refused.
+        """
+        gone, left = [], []
+        for job, run in runs:
+            there = self._made_for(job, run)
+            if there is not None and not _is_over(there):
+                left.append(Removed(job, run, "left"))
+                continue
+            if there is not None:
+                self.api.delete("jobs", there["metadata"]["name"], there["metadata"]["uid"])
+            gone.append((job, run))
+        return [*(self.porter.sweep(gone) if gone else []), *left]
+
     def leave(self) -> tuple[int, list[str]]:
         """Remove the hub's porters and ended Jobs, with their pods: (how many, the names of those that still run)."""
         found, _ = self.api.items("jobs", labelSelector=f"{HUB}={rules.short(self.hub)}")
         running = []
         for there in found:
             head = there["metadata"]
-            over = sight.finished(there) or bool((head.get("annotations") or {}).get(STOPPED))
-            if over or (head.get("labels") or {}).get(PART) == "porter":
+            if _is_over(there) or (head.get("labels") or {}).get(PART) == "porter":
                 self.api.delete("jobs", head["name"], head["uid"])
             else:
                 running.append(str(head["name"]))
@@ -373,8 +417,12 @@ class KubernetesBackend:
         for there in found:
             marks = there["metadata"].get("labels") or {}
             if str(marks.get(RUN, "")).isdigit() and marks.get(JOB):
-                over = sight.finished(there) or bool((there["metadata"].get("annotations") or {}).get(STOPPED))
-                yield there, Orphan(marks[JOB], int(marks[RUN]), there["metadata"]["uid"], over)
+                yield there, Orphan(marks[JOB], int(marks[RUN]), there["metadata"]["uid"], _is_over(there))
+
+
+def _is_over(there: Json) -> bool:
+    """Whether no pod is made for it any more: it has ended, or we stopped it."""
+    return sight.finished(there) or bool((there["metadata"].get("annotations") or {}).get(STOPPED))
 
 
 def _ended_at(there: Json) -> float:

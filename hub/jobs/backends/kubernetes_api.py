@@ -120,6 +120,8 @@ class Api:
 
     def path(self, kind: str, name: str = "") -> str:
         """`jobs` or `pods` or `events` of the namespace, or one of them."""
+        if kind == "nodes":  # which are in no namespace
+            return "/api/v1/nodes"
         group = "/apis/batch/v1" if kind == "jobs" else "/api/v1"
         named = f"/{urllib.parse.quote(name, safe='')}" if name else ""
         return f"{group}/namespaces/{self.namespace}/{kind}{named}"
@@ -133,13 +135,16 @@ class Api:
                 return None
             raise
 
-    def items(self, kind: str, **query: object) -> tuple[list[Json], str]:
-        """(all of them that fit the query, the version they were seen at). Raises ClusterAway or Refused."""
+    def items(self, kind: str, path: str = "", **query: object) -> tuple[list[Json], str]:
+        """(all of them that fit the query, the version they were seen at). Raises ClusterAway or Refused.
+
+        `path` is where they are, if not in the namespace.
+        """
         found: list[Json] = []
         more = ""
         while True:
             page = {**query, "limit": PAGE, **({"continue": more} if more else {})}
-            answer = self._ask("GET", self.path(kind), page)
+            answer = self._ask("GET", path or self.path(kind), page)
             found += answer.get("items") or []
             head = answer.get("metadata") or {}
             if not (more := head.get("continue") or ""):
@@ -239,7 +244,7 @@ class Api:
 
     def _note(self, about: str) -> None:
         words = about.strip("/").split("/")
-        known = [each for each in words if each in ("jobs", "pods", "events")]
+        known = [each for each in words if each in ("jobs", "pods", "events", "nodes")]
         self.asked.append((time.monotonic(), known[-1] if known else words[-1]))
 
     # --- commands in pods

@@ -73,10 +73,12 @@ def planned(order: Order, cluster: Cluster, fetch: Fetch) -> tuple[Work, Laid]:
         grace_seconds=cluster.grace_seconds,
         workdir=order.workdir,
         path=[f"{each}/bin" for each in (around.venv, around.conda) if each],
+        tasks=work.tasks,
     )
     manifest = [{**each, "digest": f"sha256:{each['digest']}"} for each in order.inputs]
     contents = [
         text("run.sh", pod_side.run_script(order.job, order.run, program)),
+        *([text("array", str(len(work.tasks)))] if work.tasks else []),
         text("given/inputs.json", msgspec.json.encode(manifest)),
         *([text("given/script", order.script)] if order.script is not None else []),
         *([text("given/start.sh", "\n".join(lines) + "\n")] if lines else []),

@@ -1,6 +1,7 @@
-"""What is asked of Kubernetes: a payload as one Job with one pod, and what cannot be asked of it at all. Pure.
+"""What is asked of Kubernetes: a payload as one Job, and what cannot be asked of it at all. Pure.
 
-The Job has a name that only this run can have, so that making it twice makes it once. Its program, its variables and
+The Job has one pod, of an array one for each task, and a name that only this run can have, so that making it twice
+makes it once. Its program, its variables and
 its inputs lie in a folder of the workspace volume and not in the Job, which others in the namespace can read.
 """
 
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 
 from hub.core import limits
+from hub.jobs import arrays
 from hub.jobs.amounts import shown_bytes, shown_seconds
 from hub.jobs.placement import Refusal
 from hub.jobs.requests import Environment, Resources
@@ -28,6 +30,8 @@ CANCELLED = "cancelled"
 # What a pod may take beyond its grace to be wound up by the wrapper.
 WIND_UP_SECONDS = 10
 SMALLEST_MEMORY = 16 << 20
+# As many as Slurm takes by default; each is a pod of its own.
+ARRAY_TASKS = 1000
 
 _NAMED = r"(?!.*//)[a-z0-9][A-Za-z0-9._:/-]{0,254}"
 _IMAGE = re.compile(_NAMED + "@sha256:[0-9a-f]{64}")
@@ -151,11 +155,21 @@ def _foreign(resources: Resources, cluster: Cluster) -> Iterator[Refusal]:
         known = ", ".join(sorted(cluster.gpu_types)) or "none is described"
         yield Refusal("resources.gpu_type", f"is not known of this cluster; its types are: {known}")
     if resources.array is not None:
-        instead = "is not to be had on Kubernetes; submit one job for each element, or send it to a Slurm cluster"
-        yield Refusal("resources.array", instead)
+        yield from _no_array(resources.array)
     for name in ("partition", "account", "qos", "constraint", "licenses"):
         if getattr(resources, name) is not None:
             yield Refusal(f"resources.{name}", "means something to Slurm only")
+
+
+def _no_array(array: str) -> Iterator[Refusal]:
+    try:
+        many = len(arrays.numbers(array))
+        arrays.at_once(array)
+    except ValueError as error:
+        yield Refusal("resources.array", f"cannot be read: {error}")
+        return
+    if many > ARRAY_TASKS:
+        yield Refusal("resources.array", f"has {many} tasks, and {ARRAY_TASKS} are the most of one job there")
 
 
 def _no_software(environment: Environment, cluster: Cluster) -> Iterator[Refusal]:
@@ -187,6 +201,11 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     person: str = ""
     session: str = ""
     handle: str = ""
+
+    @property
+    def tasks(self) -> tuple[int, ...]:
+        """The numbers of an array's tasks; none for a job that is no array. Raises ValueError."""
+        return () if self.resources.array is None else tuple(arrays.numbers(self.resources.array))
 
     @property
     def wall_seconds(self) -> int:
@@ -252,10 +271,7 @@ def manifest(work: Work, hub: str, cluster: Cluster) -> dict[str, Any]:
             "annotations": {**noted, TOKEN: token_of(hub, work.job, work.run)},
         },
         "spec": {
-            # Nothing is run again by anybody but the hub.
-            "backoffLimit": 0,
-            "completions": 1,
-            "parallelism": 1,
+            **_times(work),
             "podReplacementPolicy": "Failed",
             "template": {"metadata": {"labels": marks, "annotations": noted}, "spec": pod},
         },
@@ -263,6 +279,21 @@ def manifest(work: Work, hub: str, cluster: Cluster) -> dict[str, Any]:
     if cluster.queue:
         described["spec"]["suspend"] = True  # Kueue lets it go when it is its turn.
     return described
+
+
+def _times(work: Work) -> dict[str, Any]:
+    """How many pods it has. Nothing is run again by anybody but the hub."""
+    tasks = work.tasks
+    if not tasks:
+        return {"backoffLimit": 0, "completions": 1, "parallelism": 1}
+    at_once = arrays.at_once(work.resources.array or "")
+    return {
+        "completionMode": "Indexed",
+        "completions": len(tasks),
+        "parallelism": min(len(tasks), at_once or len(tasks)),
+        # One task that fails ends no other.
+        "backoffLimitPerIndex": 0,
+    }
 
 
 def porter(name: str, hub: str, cluster: Cluster) -> dict[str, Any]:

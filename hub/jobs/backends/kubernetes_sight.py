@@ -61,7 +61,7 @@ def judge(job: Object | None, pods: Sequence[Object], folder: Folder | None = No
 
 
 def _judge(job: Object | None, pods: Sequence[Object], folder: Folder | None) -> Verdict:
-    stopped = _stopped(job)
+    stopped = stopped_by(job)
     mine = [pod for pod in pods if not _is_duplicate(pod) and not _is_unknown(pod)]
     for pod in mine:
         if (found := pod_end(pod, stopped)) is not None:
@@ -105,7 +105,7 @@ def _by_folder(job: Object | None, stopped: str, folder: Folder) -> Observation:
 # --- a Job
 
 
-def _stopped(job: Object | None) -> str:
+def stopped_by(job: Object | None) -> str:
     """Why we suspended it: `cancelled`, or that it can never start; empty when we did not."""
     if job is None or not job.get("spec", {}).get("suspend"):
         return ""

@@ -10,6 +10,9 @@ A run has a folder in the workspace volume, `HUB/jobs/JOB/RUN/`; to its own pod 
     run.lock/     made by the one pod that ran it, which wrote its uid to run.lock/pod, or by whoever forbids it
     log           stdout and stderr, byte for byte
     end           how it ended, first hand; written by rename, and as the container's last words
+
+An array has an `array` file, which holds how many tasks it has; each has a lock and an end of its own, run.lock.INDEX
+and end.INDEX, and what it says is work/logs/NUMBER.log.
 """
 
 from __future__ import annotations
@@ -29,21 +32,24 @@ NOT_STAGED = 70
 NOBODY = "nobody"
 LOG_PIECE_BYTES = 1 << 20
 # What the image that carries files is asked for.
-NEEDED_PROGRAMS = ("tar", "gzip", "find", "stat", "head", "tail", "mkdir", "mv", "wc", "dirname")
+NEEDED_PROGRAMS = ("tar", "gzip", "find", "stat", "head", "tail", "mkdir", "mv", "wc", "dirname", "grep", "du", "cut")
 
 _RUN = r"""#!/bin/sh
 # Made by a Collegium hub; its job is {job}, run {run}.
 d={mount}
 umask 077
 last=/dev/termination-log
-if ! mkdir "$d/run.lock" 2>/dev/null; then
+x=
+log=$d/log
+{task}
+if ! mkdir "$d/run.lock$x" 2>/dev/null; then
     echo '{duplicate_said}' > "$last"
     echo '[collegium] this run was started before, by another pod; it is not run again' >&2
     exit {duplicate}
 fi
-printf '%s\n' "$COLLEGIUM_POD" > "$d/run.lock/pod"
+printf '%s\n' "$COLLEGIUM_POD" > "$d/run.lock$x/pod"
 s=$(date +%s)
-printf '%s\n' "$s" > "$d/started"
+printf '%s\n' "$s" > "$d/started$x"
 echo '[collegium] what this job says is kept in its workspace and by its hub'
 got=
 late=
@@ -57,22 +63,31 @@ trap 'hit=1; late=1; pass TIME' USR1
     cd "$d"/work{below} || exit 96
 {variables}
     exec {command}
-) </dev/null >"$d/log" 2>&1 & p=$!
+) </dev/null >"$log" 2>&1 & p=$!
 (sleep {wall}; kill -s USR1 $$) 2>/dev/null & t=$!
 [ -z "$got" ] || pass "$got"
 {waited}kill "$t" 2>/dev/null
-times > "$d/.times" 2>/dev/null
+times > "$d/.times$x" 2>/dev/null
 oom=$(sed -n 's/^oom_kill //p' /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control 2>/dev/null)
 peak=$(cat /sys/fs/cgroup/memory.peak /sys/fs/cgroup/memory/memory.max_usage_in_bytes 2>/dev/null)
 # The container's last words first: the workspace may be full.
 {{
     printf 'pod %s\ncode %s\ngot %s\nlate %s\n' "$COLLEGIUM_POD" "$c" "$got" "$late"
     printf 'start %s\nend %s\noom %s\npeak %s\n' "$s" "$(date +%s)" "$oom" "$peak"
-    printf 'times %s\nlog %s\n' "$(tail -n 1 "$d/.times")" "$(wc -c < "$d/log")"
+    printf 'times %s\nlog %s\n' "$(tail -n 1 "$d/.times$x")" "$(wc -c < "$log")"
 }} > "$last"
-cp "$last" "$d/.end" && mv "$d/.end" "$d/end"
+cp "$last" "$d/.end$x" && mv "$d/.end$x" "$d/end$x"
 exit "$c"
 """
+
+# The cluster counts tasks from nought and tells each its place; what it is called stands there.
+_TASK = r"""set -- {numbers}
+shift "$JOB_COMPLETION_INDEX"
+x=.$JOB_COMPLETION_INDEX
+mkdir -p "$d/work/logs"
+log=$d/work/logs/$1.log
+export SLURM_ARRAY_TASK_ID="$1" SLURM_ARRAY_TASK_COUNT={count} SLURM_ARRAY_TASK_MIN={first} SLURM_ARRAY_TASK_MAX={last}
+set --"""
 
 
 def command(argv: Sequence[str]) -> str:
@@ -92,6 +107,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     workdir: str = ""
     # Folders of programs that come before those of the image.
     path: Sequence[str] = ()
+    # The numbers of an array's tasks, in the order in which the cluster counts them.
+    tasks: Sequence[int] = ()
 
 
 def run_script(job: str, run: int, program: Program) -> str:
@@ -104,6 +121,7 @@ def run_script(job: str, run: int, program: Program) -> str:
         lines.append(f"    export PATH={shlex.quote(':'.join(program.path))}:$PATH")
     return _RUN.format(
         waited=WAITED,
+        task=_task(program.tasks) if program.tasks else ":",
         job=job,
         run=run,
         mount=MOUNT,
@@ -115,6 +133,11 @@ def run_script(job: str, run: int, program: Program) -> str:
         variables="\n".join(lines) or "    :",
         command=command(program.command),
     )
+
+
+def _task(tasks: Sequence[int]) -> str:
+    numbers = " ".join(str(each) for each in tasks)
+    return _TASK.format(numbers=numbers, count=len(tasks), first=min(tasks), last=max(tasks))
 
 
 # --- by the porter, which sees the whole volume
@@ -158,8 +181,22 @@ def forbid(folder: str) -> str:
     """Take a run's lock for nobody, so that no pod can ever run it; prints who has it then."""
     target = shlex.quote(f"{MOUNT}/{folder}")
     return f"""mkdir -p {target} && cd {target} || exit 1
-if mkdir run.lock 2>/dev/null; then echo {NOBODY} > run.lock/pod; fi
-cat run.lock/pod 2>/dev/null || echo somebody
+who() {{
+    if mkdir "$1" 2>/dev/null; then echo {NOBODY} > "$1/pod"; fi
+    w=$(cat "$1/pod" 2>/dev/null)
+    echo "${{w:-somebody}}"
+}}
+h=$(who run.lock)
+# A job can write into its folder: it is not believed that it has any number of tasks.
+n=$(head -c 5 array 2>/dev/null)
+case $n in ''|*[!0-9]*|?????*) n=0;; esac
+i=0
+while [ "$i" -lt "$n" ]; do
+    t=$(who "run.lock.$i")
+    [ "$t" = {NOBODY} ] || h=$t
+    i=$((i + 1))
+done
+echo "$h"
 """
 
 
@@ -173,6 +210,14 @@ for d in {names}; do
     [ -s "$d/job.uid" ] && echo "uid $(cat "$d/job.uid")"
     [ -d "$d/run.lock" ] && echo "lock $(cat "$d/run.lock/pod" 2>/dev/null || echo somebody)"
     [ -e "$d/end" ] && cat "$d/end"
+    [ -s "$d/array" ] || continue
+    echo "array $(head -c 5 "$d/array")"
+    for l in "$d"/run.lock.*; do
+        [ -d "$l" ] && echo "task ${{l##*.}} $(cat "$l/pod" 2>/dev/null || echo somebody)"
+    done
+    for e in "$d"/end.*; do
+        [ -f "$e" ] && echo "of ${{e##*.}}" && cat "$e"
+    done
 done
 :
 """
@@ -198,10 +243,12 @@ done <<'~'
 def listing(folder: str, most: int) -> str:
     """Every regular file below work/ (`size seconds path`, NUL-ended), at most so many, then how many there are.
 
-    Only what every small system has is used: neither `-printf` nor `head -z`.
+    Only what every small system has is used: neither `-printf` nor `head -z`. What a program locked is unlocked: it is
+    the account's own, and would neither come home nor be cleared away.
     """
     each = 'for f; do printf "%s %s\\0" "$(stat -c "%s %Y" "$f")" "$f"; done'
     return f"""cd {shlex.quote(f"{MOUNT}/{folder}/work")} || exit 1
+find . \\( -type d ! -perm -700 -o -type f ! -perm -400 \\) -exec chmod u+rwX {{}} ';' 2>/dev/null
 n=$(find . -type f -exec printf . ';' 2>/dev/null | wc -c)
 o=$(find . ! -type f ! -type d -exec printf . ';' 2>/dev/null | wc -c)
 printf '%s %s\\0' "$n" "$o"
@@ -256,12 +303,24 @@ class End(msgspec.Struct, frozen=True):
 
 
 class Folder(msgspec.Struct, frozen=True):
-    """One run's folder: whether it is laid, its Job, who holds its lock, and its end."""
+    """One run's folder: whether it is laid, its Job, who holds its lock, and its end.
+
+    Of an array: how many tasks it has, who holds the lock of each, and their ends, by the places of the tasks; then
+    `holder` is one of those who hold one, `nobody` when that is so of all.
+    """
 
     staged: bool = False
     uid: str = ""
     holder: str = ""
     end: End | None = None
+    count: int = 0
+    holders: Mapping[int, str] = {}
+    ends: Mapping[int, End] = {}
+
+    def of_task(self, place: int) -> Folder:
+        """The same, of one task of an array."""
+        holder = self.holders.get(place, NOBODY if self.holder == NOBODY else "")
+        return Folder(self.staged, self.uid, holder, self.ends.get(place))
 
 
 def end(text: str) -> End | None:
@@ -299,9 +358,20 @@ def folders(text: str) -> dict[str, Folder]:
     found: dict[str, Folder] = {}
     for block in re.split(r"(?m)^@ ", text)[1:]:
         name, _, body = block.partition("\n")
-        pairs = (line.partition(" ") for line in body.splitlines())
+        head, *ends = re.split(r"(?m)^of (?=\d{1,4}$)", body)
+        pairs = (line.partition(" ") for line in head.splitlines())
         lines = {word: rest for word, _, rest in pairs}
-        found[name.strip()] = Folder(
-            "staged" in lines, lines.get("uid", "").strip(), lines.get("lock", "").strip(), end(body)
-        )
+        plain = Folder("staged" in lines, lines.get("uid", "").strip(), lines.get("lock", "").strip(), end(head))
+        found[name.strip()] = _array(plain, head, ends, _whole(lines.get("array", "")))
     return found
+
+
+def _array(plain: Folder, head: str, ends: Sequence[str], count: int) -> Folder:
+    if not count:
+        return plain
+    holders = {int(place): who for place, who in re.findall(r"(?m)^task (\d{1,4}) (\S+)$", head) if int(place) < count}
+    parted = {int(place): end(words) for place, _, words in (each.partition("\n") for each in ends)}
+    told = {place: each for place, each in parted.items() if each is not None and place < count}
+    by_pods = [who for who in holders.values() if who != NOBODY]
+    all_nobody = plain.holder if plain.holder == NOBODY and not by_pods else ""
+    return Folder(plain.staged, plain.uid, by_pods[0] if by_pods else all_nobody, None, count, holders, told)

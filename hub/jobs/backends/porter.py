@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from hub.jobs.backends import kubernetes_rules, pod_side
+from hub.jobs.backends import far_sweep, kubernetes_rules, pod_side
+from hub.jobs.backends.far_sweep import Removed
 from hub.jobs.backends.kubernetes_api import Api, ClusterAway, Done, Doubtful, Json, Refused
 from hub.jobs.backends.kubernetes_rules import HUB, PART, Cluster
 from hub.jobs.backends.kubernetes_sight import finished, moment, waits_for
@@ -272,6 +273,12 @@ class Porter:
 
     def clear(self, job: str, run: int, *, whole: bool = False) -> None:
         self.run(pod_side.clear(self._folder(job, run), whole=whole), seconds=600.0)
+
+    def sweep(self, runs: Sequence[tuple[str, int]]) -> list[Removed]:
+        """Remove the folders of these runs, whole. Raises ClusterAway."""
+        root = f"{kubernetes_rules.MOUNT}/{kubernetes_rules.short(self._hub)}"
+        done = self.run(far_sweep.sweep(root, runs), seconds=far_sweep.SECONDS)
+        return far_sweep.removed(done.out.decode(errors="replace"))
 
     def _folder(self, job: str, run: int) -> str:
         return kubernetes_rules.folder_of(self._hub, job, run)

@@ -279,11 +279,15 @@ class SlurmBackend:
         pairs = [line.strip().split("|") for line in done.out.decode(errors="replace").splitlines() if "|" in line]
         return {id_: at for id_, text in pairs if (at := slurm_rules.moment(text)) is not None}
 
-    async def partitions(self) -> list[Partition]:
-        done = await self._ask("sinfo", f"{far_side.QUERY} sinfo --noheader -o '{slurm_rules.SINFO_FORMAT}'")
+    async def partitions(self) -> tuple[list[Partition], int | None]:
+        """What there is, and how many jobs of anybody's wait for it, where the cluster shows that."""
+        sinfo = f"sinfo --noheader -o '{slurm_rules.SINFO_FORMAT}'"
+        waits = "squeue --noheader --array --states=PENDING --format=%t 2>/dev/null"
+        done = await self._ask("sinfo", f"{far_side.QUERY} {sinfo} && echo waiting $({far_side.QUERY} {waits} | wc -l)")
         if done.code != 0:
             raise SchedulerAway(f"sinfo: {done.said[:300]}")
-        return slurm_rules.sinfo(done.out.decode(errors="replace"))
+        told = done.out.decode(errors="replace")
+        return slurm_rules.sinfo(told), slurm_rules.waiting(told)
 
 
 def _pieces(data: bytes) -> dict[Run, tuple[int, bytes]]:

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from hub.jobs.asked import Free
-from hub.jobs.port import Observation
+from hub.jobs.port import Observation, Room
 from hub.jobs.rules import HELD_BACK, Exit
 
 # A name and a comment may hold anything, so they come last; the token is looked for in both, since accounting knows a
@@ -180,6 +180,9 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
     cpus: int
     memory_bytes: int
     idle_cpus: int
+    taken_cpus: int = 0
+    all_cpus: int = 0
+    all_memory_bytes: int = 0
     gpus: str = ""
 
 
@@ -192,7 +195,8 @@ def sinfo(text: str) -> list[Partition]:
             continue
         said, available, limit, count, state, cpus, memory, of_cpus, gres = fields
         name = said.rstrip("*")
-        idle = re.fullmatch(r"\d+/(\d+)/\d+/\d+", of_cpus)
+        shares = re.fullmatch(r"(\d+)/(\d+)/\d+/(\d+)", of_cpus)
+        taken, idle, in_all = (int(each) for each in shares.groups()) if shares else (0, 0, 0)
         before = found.get(name)
         one = Partition(
             name=name,
@@ -203,7 +207,10 @@ def sinfo(text: str) -> list[Partition]:
             idle_nodes=int(count) if state.rstrip("*~#!%$@^-") == "idle" else 0,
             cpus=int(cpus.rstrip("+") or 0),
             memory_bytes=int(memory.rstrip("+") or 0) << 20,
-            idle_cpus=int(idle[1]) if idle else 0,
+            idle_cpus=idle,
+            taken_cpus=taken,
+            all_cpus=in_all,
+            all_memory_bytes=int(count) * (int(memory.rstrip("+") or 0) << 20),
             gpus="" if gres in ("(null)", "N/A") else gres,
         )
         found[name] = one if before is None else _together(before, one)
@@ -222,6 +229,24 @@ def free(one: Partition) -> Free:
     )
 
 
+def room(one: Partition) -> Room:
+    """What people are shown of a partition; how much of the memory is taken, `sinfo` does not tell."""
+    return Room(
+        name=one.name,
+        nodes=one.nodes,
+        idle_nodes=one.idle_nodes,
+        cpus=one.all_cpus,
+        cpus_taken=one.taken_cpus,
+        memory_bytes=one.all_memory_bytes,
+    )
+
+
+def waiting(text: str) -> int | None:
+    """How many jobs wait, as the last line of what `far_side.LOAD` prints; None for anything else."""
+    match = re.search(r"(?m)^waiting (\d{1,9})$", text)
+    return int(match[1]) if match else None
+
+
 def _together(one: Partition, other: Partition) -> Partition:
     return msgspec.structs.replace(
         one,
@@ -230,6 +255,9 @@ def _together(one: Partition, other: Partition) -> Partition:
         cpus=max(one.cpus, other.cpus),
         memory_bytes=max(one.memory_bytes, other.memory_bytes),
         idle_cpus=one.idle_cpus + other.idle_cpus,
+        taken_cpus=one.taken_cpus + other.taken_cpus,
+        all_cpus=one.all_cpus + other.all_cpus,
+        all_memory_bytes=one.all_memory_bytes + other.all_memory_bytes,
         gpus=one.gpus or other.gpus,
     )
 

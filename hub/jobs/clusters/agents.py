@@ -23,7 +23,7 @@ from hub.jobs import transitions
 from hub.jobs.anywhere.wire import Place
 from hub.jobs.clusters.house_port import ClusterHousePort
 from hub.jobs.clusters.tables import cluster_accounts, clusters
-from hub.jobs.port import Answer, Order, Report, Standing, Sweep
+from hub.jobs.port import Answer, Load, Order, Report, Standing, Sweep
 from hub.jobs.tables import backends, jobs
 from hub.people.tables import persons
 from hub.perform import record
@@ -220,6 +220,18 @@ def _check_standing(standing: Standing) -> None:
     _check_moment(standing.alone_until, "$.standing.alone_until")
     if len(parts) > PARTITIONS:
         raise InvalidInput(f"at most {PARTITIONS} partitions are told", path="$.standing.partitions")
+    if standing.load is not None:
+        _check_load(standing.load)
+
+
+def _check_load(load: Load) -> None:
+    _checked(load.said, *(each.name for each in load.rooms), where="$.standing.load")
+    _check_moment(load.told_at, "$.standing.load.told_at")
+    if len(load.rooms) > PARTITIONS:
+        raise InvalidInput(f"at most {PARTITIONS} partitions are told", path="$.standing.load.rooms")
+    amounts = [amount for each in load.rooms for amount in msgspec.structs.astuple(each)[1:]]
+    if not all(amount is None or 0 <= amount < 1 << 62 for amount in [load.waiting, *amounts]):
+        raise InvalidInput("this is out of range", path="$.standing.load")
 
 
 def _check_moment(seconds: float, where: str) -> None:

@@ -82,6 +82,11 @@ def offered(
     ]
 
 
+def names(scope: Scope, session: str) -> list[str]:
+    """Those that jobs of this session can go to."""
+    return [row.name for row in _rows(scope) if row.tested_at is not None and _serves(row, session)]
+
+
 def usable(scope: Scope, session: str | None) -> bool:
     """Whether a job of this session can go to any of them."""
     return any(row.tested_at is not None and _serves(row, session) for row in _rows(scope))

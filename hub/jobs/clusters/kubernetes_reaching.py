@@ -237,7 +237,7 @@ def leave(house: House, of: Any, account: Any) -> Left:
         jobs = f"kubectl delete jobs --namespace {namespace} --selector collegium/hub={mark}"
         left.append(f"the hub's Jobs, for it was not reached ({why[:200]}): {jobs}")
     left.append(f"the folder {mark} on the claim {described.claim}, with what jobs left there")
-    if account.login:
+    if account.login and of.server:  # else it is the account of the hub's own pod
         account_gone = f"kubectl delete serviceaccount {account.login} --namespace {namespace}"
         left.append(f"the account and with it every token of it: {account_gone}")
     return Left(removed, tuple(left))

@@ -5,7 +5,8 @@ A form that was refused is drawn again with what was wrong beside its field; so 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 import msgspec
@@ -17,6 +18,7 @@ from hub.jobs.clusters import doctor, reports, views
 from hub.jobs.clusters.diagnosis import Line
 from hub.jobs.clusters.doctor import Finding
 from hub.jobs.clusters.views import AccountView, ClusterView
+from hub.jobs.port import Load, Standing
 from hub.web.pages import frames, own, render, words
 from hub.web.pages.faces import Crumb, Fact, State
 
@@ -24,7 +26,7 @@ NOT_JOINED = State("No account", "later")
 TO_TEST = State("To be tested", "waiting", "wait")
 READY = State("Ready", "good", "ok")
 AWAY = State("Not reached", "failed", "bad")
-_KINDS = {"slurm": "Slurm"}
+_KINDS = {"slurm": "Slurm", "kubernetes": "Kubernetes"}
 _HOLDS = {True: State("Holds", "good", "ok"), False: State("Fails", "failed", "bad"), None: State("To do", "waiting")}
 _LEVELS = {
     "ok": State("Ok", "good", "ok"),
@@ -93,7 +95,7 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         frames.plain(scope, "Clusters", (Crumb("Clusters"),)),
         now=scope.now,
         says=_says(all_of_them, may_add=adds),
-        cards=[_card(each, scope.settings.currency) for each in all_of_them],
+        cards=[_card(each, scope.settings.currency, scope.now) for each in all_of_them],
         erased=views.erased(scope),
         may_add=adds,
         asked=Asked(),
@@ -125,13 +127,13 @@ def one(scope: Scope, params: dict[str, str], said: Said | None = None, looked: 
         cluster=cluster,
         at=at(cluster.name),
         mine=cluster.account,
-        state=state(cluster.account),
+        state=_state_of(cluster),
         says=_lede(cluster),
         found=[Found(each, _HOLDS[each.holds]) for each in found.findings]
         if looked is None
         else [Found(each, _LEVELS[each.level]) for each in looked],
         looked=looked is not None,
-        facts=_facts(cluster, scope.settings.currency),
+        facts=_facts(cluster, scope.settings.currency, scope.now),
         said=said or Said(),
         may_add=may_add(scope),
         restricted=bool(scope.settings.ssh_from),
@@ -184,15 +186,15 @@ def _says(known: list[ClusterView], *, may_add: bool) -> str:
     if not known:
         who = "add one below" if may_add else "an operator can add one"
         return f"This hub knows no cluster yet; {who}. Until then, jobs run on the hub’s own machine."
-    usable = sum(state(each.account) is READY for each in known)
+    usable = sum(_state_of(each) is READY for each in known)
     count = words.sentence(words.count(len(known), "cluster"))
     if not usable:
         return f"{count}; jobs of yours can go to none yet. Open one to sign your account up."
     return f"{count}; jobs of yours can go to {words.number(usable)}."
 
 
-def _card(one: ClusterView, currency: str) -> Card:
-    mine = one.account
+def _card(one: ClusterView, currency: str, now: dt.datetime) -> Card:
+    mine, standing = one.account, standing_of(one)
     facts = [Fact("Host", f"{one.host}:{one.port}" if one.port != 22 else one.host, code=True)]
     if one.price_per_core_hour is not None:
         facts.append(Fact("A core-hour", f"{words.money(one.price_per_core_hour)} {currency}"))
@@ -200,22 +202,65 @@ def _card(one: ClusterView, currency: str) -> Card:
         facts.append(Fact("Your account", mine.login, code=True))
         if mine.standing is not None and mine.standing.per_minute:
             facts.append(Fact("Calls in a minute", f"{doctor.calls_per_minute(mine.standing)}"))
-    return Card(at(one.name), one.name, _card_text(one), state(mine), facts)
+    elif one.service is not None:
+        facts.append(Fact("The hub’s account", one.service.login, code=True))
+    facts += _load_facts(None if standing is None else standing.load, now)
+    return Card(at(one.name), one.name, _card_text(one), _state_of(one), facts)
+
+
+def standing_of(one: ClusterView) -> Standing | None:
+    """How the account stands by which the reader's jobs go there: their own, or the hub's for all."""
+    if one.account is not None:
+        return one.account.standing
+    return None if one.service is None else one.service.standing
+
+
+def _state_of(one: ClusterView) -> State:
+    if one.account is not None or one.service is None:
+        return state(one.account)
+    if one.service.tested is None:
+        return TO_TEST
+    return READY if one.service.standing is None or one.service.standing.reached else AWAY
+
+
+def _load_facts(load: Load | None, now: dt.datetime) -> list[Fact]:
+    """How busy it is; what its account may not see is said and not guessed."""
+    if load is None:
+        return []
+    facts = []
+    for room in load.rooms:
+        if room.nodes is not None:
+            idle = "" if room.idle_nodes is None else f", {room.idle_nodes} idle"
+            facts.append(Fact(f"Nodes ({room.name})" if room.name != "nodes" else "Nodes", f"{room.nodes}{idle}"))
+        facts += _share("Cores taken", room.cpus_taken, room.cpus, lambda cores: f"{cores:g}")
+        facts += _share("Memory taken", room.memory_taken_bytes, room.memory_bytes, words.size)
+    if load.waiting is not None:
+        facts.append(Fact("Jobs that wait", f"{load.waiting}"))
+    facts += [Fact("Not seen", load.said)] if load.said else []
+    return [*facts, Fact("Looked at", words.ago(dt.datetime.fromtimestamp(load.told_at, dt.UTC), now))]
+
+
+def _share(term: str, taken: float | None, whole: float | None, shown: Callable[[float], str]) -> list[Fact]:
+    if taken is None:
+        return []
+    return [Fact(term, shown(taken) if whole is None else f"{shown(taken)} of {shown(whole)}")]
 
 
 def _card_text(one: ClusterView) -> str:
-    kind = _KINDS.get(one.kind, one.kind)
-    mine = one.account
-    if mine is not None and mine.standing is not None:
-        if not mine.standing.reached:
-            return full(f"{kind}. {mine.standing.said}")
-        if mine.standing.version:
-            return f"{kind} {mine.standing.version}."
+    kind, standing = _KINDS.get(one.kind, one.kind), standing_of(one)
+    if standing is not None:
+        if not standing.reached:
+            return full(f"{kind}. {standing.said}")
+        if standing.version:
+            return f"{kind} {standing.version}."
     return f"{kind}."
 
 
 def _lede(one: ClusterView) -> str:
     mine = one.account
+    if one.service is not None:
+        where = f"in its namespace {one.service.namespace}"
+        return f"Jobs of the sessions that an operator named go here as pods, {where}, under the hub’s own account."
     if mine is None:
         return "You have no account here yet. Jobs go there under your own login, with a key made for this alone."
     if mine.tested is None:
@@ -225,7 +270,7 @@ def _lede(one: ClusterView) -> str:
     return f"Jobs of yours can go here, as {mine.login}."
 
 
-def _facts(one: ClusterView, currency: str) -> list[Fact]:
+def _facts(one: ClusterView, currency: str, now: dt.datetime) -> list[Fact]:
     facts = [
         Fact("Kind", _KINDS.get(one.kind, one.kind)),
         Fact("Host", one.host, code=True),
@@ -237,6 +282,8 @@ def _facts(one: ClusterView, currency: str) -> list[Fact]:
     for term, price in (("A core-hour", one.price_per_core_hour), ("A GPU-hour", one.price_per_gpu_hour)):
         if price is not None:
             facts.append(Fact(term, f"{words.money(price)} {currency}"))
+    standing = standing_of(one)
+    facts += _load_facts(None if standing is None else standing.load, now)
     facts += [Fact("Jobs lie in", one.root, code=True)] if one.root else []
     facts += [Fact("Commands in", each, code=True) for each in one.path]
     facts += [Fact("Unless said", f"--{name}={value}", code=True) for name, value in sorted(one.defaults.items())]

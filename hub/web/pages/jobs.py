@@ -9,7 +9,7 @@ import msgspec
 from hub.core.context import Scope
 from hub.jobs import rules
 from hub.jobs import views as jobs
-from hub.jobs.clusters import choosing
+from hub.jobs.clusters import choosing, kubernetes_choosing
 from hub.orchestrator import views as experiments
 from hub.orchestrator.views import ExperimentView
 from hub.sessions import views as sessions
@@ -18,10 +18,14 @@ from hub.web.pages.faces import Act, Crumb, JobRow, Way, job_state
 
 
 class Form(msgspec.Struct, frozen=True):
-    """Where the form to submit a job sends it, and the clusters its reader can choose from."""
+    """Where the form to submit a job sends it, and the clusters its reader can choose from.
+
+    On those in `own` it runs under the reader's own account, on those in `shared` under the hub's.
+    """
 
     session: str
-    clusters: list[str]
+    own: list[str]
+    shared: list[str]
 
 
 def show(scope: Scope, params: dict[str, str]) -> str:
@@ -39,13 +43,14 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         use=f"{frames.home_of(session)}/usage",
         older=f"{here}?cursor={page.cursor}" if page.cursor else "",
         ways=_ways(session.name) if may_submit else [],
-        form=Form(session.id, _clusters(scope)) if may_submit else None,
+        form=_form(scope, session.id) if may_submit else None,
         experiments=[_experiment(each, scope.now) for each in experiments.session_experiments(scope, session.id)],
     )
 
 
-def _clusters(scope: Scope) -> list[str]:
-    return sorted(each.cluster for each in choosing.usable(scope, scope.actor.id))
+def _form(scope: Scope, session: str) -> Form:
+    own = sorted(each.cluster for each in choosing.usable(scope, scope.actor.id))
+    return Form(session, own, kubernetes_choosing.names(scope, session))
 
 
 def _experiment(view: ExperimentView, now: dt.datetime) -> JobRow:
