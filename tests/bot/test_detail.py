@@ -336,7 +336,20 @@ def may_leave(canary: str, detail: Detail) -> bool:
 SHELL_ONLY = {"export", "login", "logout", "completion"}
 SHELL_ONLY |= {
     f"cluster {verb}"
-    for verb in ("list", "show", "add", "change", "policy", "trust", "remove", "join", "token", "test", "leave")
+    for verb in (
+        "list",
+        "show",
+        "add",
+        "change",
+        "policy",
+        "trust",
+        "remove",
+        "join",
+        "certify",
+        "token",
+        "test",
+        "leave",
+    )
 } | {"job connect"}
 
 

@@ -108,14 +108,22 @@ def other_key(ca: UserCa) -> str:
 
 BAD: dict[str, tuple[Callable[[UserCa, str], str], str, str]] = {
     "another key": (lambda ca, own: ca.sign(other_key(ca)), "certificate_other_key", "not for the one that this hub"),
-    "another name": (lambda ca, own: ca.sign(own, login="bob,eve"), "certificate_other_login", "it is for bob, eve, and"),
+    "another name": (
+        lambda ca, own: ca.sign(own, login="bob,eve"),
+        "certificate_other_login",
+        "it is for bob, eve, and",
+    ),
     "no name": (lambda ca, own: ca.sign(own, login=""), "certificate_other_login", "it is for nobody"),
     "ended": (lambda ca, own: ca.sign(own, valid="-2h:-1h"), "certificate_ended", "it ended at "),
     "not yet": (lambda ca, own: ca.sign(own, valid="+1h:+2h"), "certificate_not_yet", "by this hub's clock it is"),
     "of a host": (lambda ca, own: ca.sign(own, "-h"), "certificate_of_host", "certificate of a host"),
     "too long": (lambda ca, own: ca.sign(own, valid="-5m:+30d"), "certificate_too_long", "not short-lived"),
     "for ever": (lambda ca, own: ca.sign(own, valid="always:forever"), "certificate_too_long", "good for ever"),
-    "a command": (lambda ca, own: ca.sign(own, "-O", "force-command=/bin/date"), "certificate_forces_command", "/bin/date"),
+    "a command": (
+        lambda ca, own: ca.sign(own, "-O", "force-command=/bin/date"),
+        "certificate_forces_command",
+        "/bin/date",
+    ),
     "an option": (lambda ca, own: ca.sign(own, "-O", "critical:x@y=1"), "certificate_option", "'x@y'"),
     "a key": (lambda ca, own: own, "certificate_unreadable", "this is a public key"),
     "garbage": (lambda ca, own: "hello", "certificate_unreadable", "no OpenSSH certificate"),
@@ -239,13 +247,15 @@ def test_giving_it_up_names_the_certificate_and_no_line(
     certify(perform, ana, ca.sign(public, "-z", "9"))
     left = perform(ana, "cluster_leave", cluster="raven")
     assert left["line"] == left["cleared"]["line"] == ""
-    assert "ana at the site (serial 9)" in left["cleared"]["certificate"] and "is erased" in left["cleared"]["certificate"]
+    assert (
+        "ana at the site (serial 9)" in left["cleared"]["certificate"] and "is erased" in left["cleared"]["certificate"]
+    )
     kept = row(house)
     assert (kept.private_sealed, kept.certificate, kept.certificate_until) == (None, None, None)
     with house.scope(ana) as scope:
         assert cluster_views.erased(scope) == []
     gone = perform(operator, "cluster_remove", name="raven")
-    assert gone["cleared"] == []
+    assert not gone["cleared"]
 
 
 def test_a_thousand_broken_certificates_are_refused_in_words(ca: UserCa, box: FakeCluster) -> None:
