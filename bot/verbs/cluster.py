@@ -272,7 +272,7 @@ def join_cluster(door: Door, name: str, login: str, agent: bool, certificate: bo
     """
     if agent and certificate:
         raise click.UsageError("--agent and --certificate exclude each other")
-    wish = {"cluster": name, "login": login, "agent": agent, "certificate": certificate}
+    wish: dict[str, Any] = {"cluster": name, "login": login, "agent": agent, "certificate": certificate}
     made = door.hub.act("cluster_join", ClusterAccount, idempotency_key=door.key(), **wish)
     if made.kind == "agent":
         return _agent_reply(door, made)

@@ -409,7 +409,7 @@ def log_piece(scope: Scope, ref: str, offset: int = 0, limit: int = logs.PAGE_BY
 
 
 def _absent(scope: Scope, accounts: set[str]) -> dict[str, str]:
-    """Those of these accounts that nobody signs in with now until their person does something, and what they wait for."""
+    """Those of these accounts that nobody signs in with until their person does something, and what they wait for."""
     if not accounts:
         return {}
     gone = sa.or_(backends.c.lease_until.is_(None), backends.c.lease_until <= scope.now)

@@ -34,7 +34,14 @@ FIELDS_OF: dict[str, tuple[str, ...]] = {"join": ("login", "way"), "certify": ("
 SETTING_UP = "/setup#clusters"
 _UNCOMPARED = InvalidInput("compare it first, and say so here", path="$.params.compared")
 # Where a browser goes after each deed; `erased` names the line that is to be deleted.
-ONWARD = {"join": "#account", "certify": "#account", "test": "#account", "trust": "", "leave": "erased", "remove": "erased"}
+ONWARD = {
+    "join": "#account",
+    "certify": "#account",
+    "test": "#account",
+    "trust": "",
+    "leave": "erased",
+    "remove": "erased",
+}
 
 
 async def add(request: Request) -> Response:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime as dt
+import random
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -149,7 +151,7 @@ def test_a_certificate_whose_signature_is_another_ones_is_damaged(
     house: House, perform: Perform, ana: Actor, public: str, ca: UserCa
 ) -> None:
     kind, text = ca.sign(public).split()[:2]
-    broken = bytearray(__import__("base64").b64decode(text))
+    broken = bytearray(base64.b64decode(text))
     broken[-5] ^= 1
     with pytest.raises(InvalidInput, match="damaged"):
         certify(perform, ana, f"{kind} {__import__('base64').b64encode(bytes(broken)).decode()}")
@@ -259,9 +261,6 @@ def test_giving_it_up_names_the_certificate_and_no_line(
 
 
 def test_a_thousand_broken_certificates_are_refused_in_words(ca: UserCa, box: FakeCluster) -> None:
-    import base64
-    import random
-
     public = (box.base / "client.pub").read_text()
     kind, text = ca.sign(public, "-O", "source-address=10.0.0.0/8").split()[:2]
     whole, chance = base64.b64decode(text), random.Random(7)

@@ -369,7 +369,10 @@ def test_from_a_public_key_to_a_certificate_that_ends(
     good = ca.sign(certified(page), "anan", hours=12, serial=7)
     assert hers.post("/clusters/raven/certify", data={"certificate": good}).status_code == 303
     told = text_of(hers.get("/clusters/raven").text)
-    assert "Jobs of yours can go here, as anan." in told and "signed today , serial 7, which is good until" in told
+    assert (
+        "Jobs of yours can go here, as anan." in told
+        and "signed today , serial 7, which is good until 2024-06-02 00:00 UTC." in told
+    )
     house.clock.advance(11 * 3600)  # type: ignore[attr-defined]
     told = text_of(hers.get("/clusters/raven").text)
     assert "Certificate ends soon" in told and "give a new certificate before" in told

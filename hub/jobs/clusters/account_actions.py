@@ -118,7 +118,7 @@ def join_cluster(act: JoinCluster, ctx: Context) -> AccountView:
             made_at=ctx.now,
         )
     )
-    facts = {} if way == "key" else {"signs_in": way}
+    facts: dict[str, Any] = {} if way == "key" else {"signs_in": way}
     ctx.about("cluster_account", account, cluster=cluster.id, **facts)
     secret = _new_token(ctx, account) if act.agent else None
     return views.account_view(ctx, own(ctx, cluster), cluster.name, secret)

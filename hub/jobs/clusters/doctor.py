@@ -40,7 +40,7 @@ def findings(one: ClusterView, work: Work, now: dt.datetime) -> list[Finding]:
     found = [Finding(name="host key", holds=True, words=f"Pinned after it was compared: {keys}.")]
     mine = one.account
     if mine is None:
-        hint = "Name your login there; the hub makes a key for it."
+        hint = "Name your login there, and choose how it signs in."
         return [*found, Finding(name="your account", holds=None, words=f"You have none on {one.name}.", hint=hint)]
     if mine.kind == "agent" and not mine.connected:
         words = f"An agent of yours signs in as {mine.login}, and it is not connected."

@@ -117,6 +117,7 @@ def one(scope: Scope, params: dict[str, str], said: Said | None = None) -> str:
     own.require_person(scope)
     found = reports.report(scope, params["name"])
     cluster = found.cluster
+    given = cluster.account.certificate if cluster.account is not None else None
     return render.html(
         "cluster.html",
         frames.plain(scope, cluster.name, (Crumb("Clusters", HERE), Crumb(cluster.name))),
@@ -131,6 +132,7 @@ def one(scope: Scope, params: dict[str, str], said: Said | None = None) -> str:
         said=said or Said(),
         may_add=may_add(scope),
         restricted=bool(scope.settings.ssh_from),
+        ends=moment(given.ends) if given is not None else "",
         start=f"collegium agent --hub {scope.settings.origin} --cluster {cluster.name}",
     )
 
