@@ -107,6 +107,15 @@ def test_by_a_signer_that_runs_here(as_operator: Any, public: str, ca: SiteCa, t
         assert given.code != 0 and said in given.err
 
 
+def test_whoever_adds_a_cluster_is_told_the_three_ways_in_their_order(
+    as_operator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaching, "shown_key", lambda host, port: HOST_KEY)
+    added = as_operator("cluster", "add", "crow", "login.crow.example.org", "--fingerprint", fingerprint(HOST_KEY)).out
+    ways = [added.index(f"{at}. collegium cluster join crow LOGIN") for at in (1, 2, 3)]
+    assert ways == sorted(ways) and "--agent: " in added and "--certificate: " in added
+
+
 def test_ssh_keygen_itself_is_such_a_signer(as_operator: Any, public: str, house: House, tmp_path: Path) -> None:
     keygen = shutil.which("ssh-keygen")
     assert keygen is not None, "OpenSSH's client is part of what the tests need"
