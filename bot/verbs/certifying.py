@@ -57,6 +57,16 @@ def certify(door: Door, name: str, file: str | None, signer: str | None) -> Repl
     )
 
 
+def ways(name: str) -> tuple[str, ...]:
+    """The three ways to an account, in the order in which they are to be preferred."""
+    join = f"collegium cluster join {name} LOGIN"
+    return (
+        f"1. {join} --agent: an agent on their own machine signs in, and nothing is stored here.",
+        f"2. {join} --certificate: the site signs a key of the hub's for hours, again and again.",
+        f"3. {join}: a key pair made here, whose one line they add on the cluster.",
+    )
+
+
 def told(mine: ClusterAccount | None) -> str:
     """A certificate in one line, for whoever shows an account."""
     if mine is None or (given := mine.certificate) is None:

@@ -179,19 +179,11 @@ def add_cluster(
     return Reply(
         sentence=f"Cluster {made.name} is known, with the host key that you compared.",
         fields=fields(host=made.host, fingerprint=", ".join(made.fingerprints)),
-        body="\n".join(("Everybody signs up in the first of these ways that the site allows:", *_ways(made.name))),
+        body="\n".join(
+            ("Everybody signs up in the first of these ways that the site allows:", *certifying.ways(made.name))
+        ),
         next=(Next("sign your account up", ("cluster", "join", made.name, "LOGIN", "--agent")),),
         data=made,
-    )
-
-
-def _ways(name: str) -> tuple[str, ...]:
-    """The three ways to an account, in the order in which they are to be preferred."""
-    join = f"collegium cluster join {name} LOGIN"
-    return (
-        f"1. {join} --agent: an agent on their own machine signs in, and nothing is stored here.",
-        f"2. {join} --certificate: the site signs a key of the hub's for hours, again and again.",
-        f"3. {join}: a key pair made here, whose one line they add on the cluster.",
     )
 
 
