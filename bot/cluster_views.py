@@ -26,12 +26,26 @@ class Cleared(View, frozen=True, kw_only=True):
     left: int = 0
     root: str = ""
     said: str = ""
+    certificate: str = ""
+
+
+class Certificate(View, frozen=True, kw_only=True):
+    """What lets the hub in for a while; `state` is good, ending or ended."""
+
+    key_id: str
+    serial: str
+    signer: str
+    ends: datetime
+    state: str = "good"
+    principals: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
 class ClusterAccount(View, frozen=True, kw_only=True):
     """One's own account on a cluster; `line` belongs into `~/.ssh/authorized_keys` there.
 
-    Of the kind agent it has no line: an agent of one's own signs in, whose token (`secret`) is shown once.
+    Of the kind agent it has no line: an agent of one's own signs in, whose token (`secret`) is shown once. Of the kind
+    certificate it has none either: `public_key` is what is to be signed.
     """
 
     account: str
@@ -44,6 +58,8 @@ class ClusterAccount(View, frozen=True, kw_only=True):
     kind: str = "key"
     connected: bool | None = None
     secret: str | None = None
+    public_key: str = ""
+    certificate: Certificate | None = None
 
 
 class RatePeriod(View, frozen=True, kw_only=True, rename={"begin": "from", "end": "to"}):

@@ -52,6 +52,7 @@ FEATURES = (
     "hub.jobs.collection",
     "hub.jobs.clusters.actions",
     "hub.jobs.clusters.account_actions",
+    "hub.jobs.clusters.certifying",
     "hub.jobs.clusters.examining",
     "hub.jobs.clusters.kubernetes_actions",
     "hub.jobs.quota_actions",

@@ -17,6 +17,7 @@ import click
 import msgspec
 
 from bot.cards import Next, Reply, Row, Table
+from bot.verbs.certifying import ways
 from hub import app, perform
 from hub.core import actions, relaunch
 from hub.core.bus import MemoryBus
@@ -276,6 +277,10 @@ def _change(desk: _Desk, name: StepName, answers: dict[str, str], say: Say) -> N
         if not click.confirm("  Compare it with what the cluster's own pages say. Is it the same", default=False):
             raise InvalidInput("then nothing is stored; somebody may stand between") from None
         desk.change(name, {**answers, "fingerprint": shown.errors[0]})
+    if name == "clusters":
+        say("  Everybody signs up there in the first of these ways that the site allows:")
+        for way in ways(answers["name"]):
+            say(f"  {way}")
 
 
 def _answers(view: StepView) -> dict[str, str]:

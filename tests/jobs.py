@@ -19,7 +19,7 @@ from hub.jobs.starting import local
 from hub.sessions.tables import sessions
 from hub.work.entry import carry_out
 
-KINDS = ("place_jobs", "start_job", "collect_job", "think_again")
+KINDS = ("place_jobs", "start_job", "collect_job", "think_again", "tell_of_certificate")
 
 
 def personal(house: House, actor: Actor) -> str:

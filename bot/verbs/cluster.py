@@ -9,7 +9,7 @@ from bot.cluster_views import Cleared, Cluster, ClusterAccount, Examination
 from bot.door import Door
 from bot.grammar import Hours, KeyValue, Noun
 from bot.problems import UNAVAILABLE, usage
-from bot.verbs import kubernetes
+from bot.verbs import certifying, kubernetes
 from bot.words import counted, listed, moment, size
 
 
@@ -109,6 +109,7 @@ def _told(one: Cluster) -> tuple[Field, ...]:
         a_core_hour=_price(one),
         portal=one.portal_url,
         your_account=_account(one),
+        certificate=certifying.told(one.account),
         purges=f"files after {counted(one.purge_days, 'day')}" if one.purge_days else "",
         results_come=f"{', '.join(rates)}; {one.rate_clock}" if rates else "",
         asked=f"{counted(calls, 'time')} in the last minute" if calls else "",
@@ -125,6 +126,9 @@ def _account(one: Cluster) -> str:
         return f"{mine.login}, not tried yet"
     if mine.connected is False:
         return f"{mine.login}, your agent is not connected"
+    if mine.kind == "certificate" and (given := mine.certificate) is not None and given.state != "good":
+        over = given.state == "ended"
+        return f"{mine.login}, the certificate {'ended' if over else 'ends'} at {moment(given.ends)}"
     stands = mine.standing
     return f"{mine.login}, not reached: {stands.said}" if stands is not None and not stands.reached else mine.login
 
@@ -205,7 +209,10 @@ def add_cluster(
     return Reply(
         sentence=f"Cluster {made.name} is known, with the host key that you compared.",
         fields=fields(host=made.host, fingerprint=", ".join(made.fingerprints)),
-        next=(Next("sign your account up", ("cluster", "join", made.name, "LOGIN")),),
+        body="\n".join(
+            ("Everybody signs up in the first of these ways that the site allows:", *certifying.ways(made.name))
+        ),
+        next=(Next("sign your account up", ("cluster", "join", made.name, "LOGIN", "--agent")),),
         data=made,
     )
 
@@ -265,34 +272,45 @@ def trust_cluster(door: Door, name: str, fingerprint: str | None) -> Reply:
 def remove_cluster(door: Door, name: str) -> Reply:
     """Forget cluster NAME and erase the keys of all accounts on it. For operators."""
     gone = door.hub.act("cluster_remove", Cluster, idempotency_key=door.key(), name=name)
+    certificates = "\n".join(each.certificate for each in gone.cleared if each.certificate)
     of_kubernetes = gone.kind == "kubernetes"
     what = "its token is" if of_kubernetes else "the keys of all accounts on it are"
-    lines = "\n".join(each.line for each in gone.cleared)
+    lines = "\n".join(each.line for each in gone.cleared if each.line)
     still = "\n".join(("Still there, for its administrator to delete:", *(f"- {each}" for each in gone.left)))
     said = " Their lines in ~/.ssh/authorized_keys there can be deleted." if lines else ""
     return Reply(
         sentence=f"Cluster {gone.name} is forgotten; {what} erased.{said}",
         fields=fields(**_cleared(*gone.cleared)),
-        body=still if gone.left else lines,
+        body=still if gone.left else "\n".join(each for each in (lines, certificates) if each),
         data=gone,
     )
 
 
-@cluster.command("join", in_shell_only=True, fields={"cluster": "NAME", "login": "LOGIN", "agent": "--agent"})
+@cluster.command(
+    "join",
+    in_shell_only=True,
+    fields={"cluster": "NAME", "login": "LOGIN", "agent": "--agent", "certificate": "--certificate"},
+)
 @click.argument("name")
 @click.argument("login")
 @click.option("--agent", is_flag=True, help="An agent on your own machine signs in there, and the hub cannot.")
+@click.option("--certificate", is_flag=True, help="Your site signs a key of the hub's, for hours at a time.")
 @click.pass_obj
-def join_cluster(door: Door, name: str, login: str, agent: bool) -> Reply:
-    """Sign up your account LOGIN on cluster NAME: the hub makes a key pair, and you add one line there.
+def join_cluster(door: Door, name: str, login: str, agent: bool, certificate: bool) -> Reply:
+    """Sign up your account LOGIN on cluster NAME, in the first of three ways that your site allows.
 
-    With --agent no key is made: you run `collegium agent` where you can sign in to the cluster.
+    With --agent nothing is stored: you run `collegium agent` where you can sign in to the cluster. With --certificate
+    the hub makes a key that is good only with a short-lived certificate, which `cluster certify` gives it. With neither
+    it makes a key pair, and you add one line there.
     """
-    made = door.hub.act(
-        "cluster_join", ClusterAccount, idempotency_key=door.key(), cluster=name, login=login, agent=agent
-    )
+    if agent and certificate:
+        raise click.UsageError("--agent and --certificate exclude each other")
+    wish: dict[str, Any] = {"cluster": name, "login": login, "agent": agent, "certificate": certificate}
+    made = door.hub.act("cluster_join", ClusterAccount, idempotency_key=door.key(), **wish)
     if made.kind == "agent":
         return _agent_reply(door, made)
+    if made.kind == "certificate":
+        return certifying.to_be_signed(made)
     return Reply(
         sentence=f"A key is made for {made.login} on {made.cluster}. Add its line to ~/.ssh/authorized_keys there.",
         body=made.line,
@@ -318,6 +336,9 @@ def _agent_reply(door: Door, made: ClusterAccount) -> Reply:
         next=(Next("see how it fares, once it runs", ("cluster", "test", made.cluster)),),
         data=made,
     )
+
+
+cluster.add_command(certifying.certify)
 
 
 @cluster.command("token", in_shell_only=True, fields={"cluster": "NAME", "revoke": "--revoke"})
@@ -363,6 +384,13 @@ def leave_cluster(door: Door, name: str) -> Reply:
     if gone.kind == "agent":
         said = f"Your account on {gone.cluster} is forgotten, and its agent's token opens nothing any more."
         return Reply(sentence=said, data=gone)
+    if gone.kind == "certificate":
+        return Reply(
+            sentence=f"The key for {gone.login} on {gone.cluster} is erased, and its certificate is good for nothing.",
+            fields=fields(**_cleared(*([gone.cleared] if gone.cleared is not None else []))),
+            body=gone.cleared.certificate if gone.cleared is not None else "",
+            data=gone,
+        )
     return Reply(
         sentence=f"The key is erased. Delete its line from ~/.ssh/authorized_keys on {gone.cluster}, too.",
         fields=fields(**_cleared(*([gone.cleared] if gone.cleared is not None else []))),

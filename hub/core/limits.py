@@ -127,6 +127,8 @@ CHAT_LOOK_OBJECTS = 500
 # Steps and the ledger
 STEP_LEASE_SECONDS = 15
 AGENT_LEASE_SECONDS = 6
+CERTIFICATE_CHARACTERS = 16_384
+CERTIFICATE_DAYS = 7  # what signs somebody in for longer is not short-lived
 AGENT_WAIT_SECONDS = 25  # how long an agent elsewhere may be kept waiting for news
 AGENT_REPORTS = 500
 AGENT_LOG_PIECE_BYTES = 1 * MIB

@@ -20,7 +20,7 @@ from hub.jobs.breaker import Breaker
 from hub.jobs.shell import Done, Doubtful, Shell, SshError, Unreachable, command
 
 __all__ = ["Connection", "Done", "Doubtful", "Held", "HostKeyChanged", "KeyRefused", "Login", "SshError", "Unreachable"]
-__all__ += ["command", "host_key_of"]
+__all__ += ["CertificateEnded", "Certified", "command", "host_key_of"]
 
 T = TypeVar("T")
 
@@ -40,6 +40,21 @@ class HostKeyChanged(Unreachable):
 
 class KeyRefused(Unreachable):
     """The login node does not take this account's key."""
+
+
+class CertificateEnded(Unreachable):
+    """What let us in has ended: nothing more is begun until its person gives a new one."""
+
+
+class Certified(msgspec.Struct, frozen=True):
+    """A key that is offered with its certificate and never alone, until the certificate ends.
+
+    `ended` says, at the moment it is called, why nothing is to be begun with it any more.
+    """
+
+    key: asyncssh.SSHKey
+    certificate: asyncssh.SSHCertificate
+    ended: Callable[[], str]
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -115,7 +130,7 @@ class Connection:
     def __init__(
         self,
         login: Login,
-        key: asyncssh.SSHKey | Held,
+        key: asyncssh.SSHKey | Held | Certified,
         *,
         path: Sequence[str] = (),
         shells: int = SHELLS,
@@ -206,6 +221,9 @@ class Connection:
         return link.sftp
 
     async def _connected(self) -> _Link:
+        # On a line that is open, too: what is under way comes to its end, and whoever runs this closes it.
+        if isinstance(self._key, Certified) and (why := self._key.ended()):
+            raise CertificateEnded(why)
         if self._link is not None and not self._link.lost:
             return self._link
         async with self._opening:
@@ -265,8 +283,12 @@ def _route(login: Login) -> list[Login]:
 
 
 @contextlib.asynccontextmanager
-async def _keys_of(key: asyncssh.SSHKey | Held) -> AsyncIterator[list[Any]]:
+async def _keys_of(key: asyncssh.SSHKey | Held | Certified) -> AsyncIterator[list[Any]]:
     """What is offered to a server. Raises Unreachable when an ssh-agent has nothing to offer."""
+    if isinstance(key, Certified):
+        # Of the two that it makes of them, the second is the bare key, which nobody was asked to let in.
+        yield list(asyncssh.load_keypairs([(key.key, key.certificate)]))[:1]
+        return
     if isinstance(key, asyncssh.SSHKey):
         yield [key]
         return
@@ -318,7 +340,8 @@ async def _connect(
         # A server that has lost its pinned kind of key altogether offers no algorithm in common.
         raise HostKeyChanged(f"{login.host} does not offer the host key that was confirmed: {error}") from None
     except asyncssh.PermissionDenied:
-        raise KeyRefused(f"{login.host} does not accept the key of {login.user}") from None
+        what = "certificate" if any(b"-cert-" in each.algorithm for each in keys) else "key"
+        raise KeyRefused(f"{login.host} does not accept the {what} of {login.user}") from None
     except ValueError as error:
         raise KeyRefused(f"the ssh-agent does not sign for {login.user}: {error}") from None
     except (asyncssh.Error, OSError, TimeoutError) as error:

@@ -39,6 +39,7 @@ from hub.people.views import PersonView, people
 from hub.sessions.names import full_name, known_sessions
 
 AGENT_ABSENT = "Waiting for its owner's own agent, which is not connected."
+CERTIFICATE_ENDED = "Waiting for its owner to give a new certificate: the last one has ended."
 
 
 class ProgressView(msgspec.Struct, frozen=True, kw_only=True):
@@ -429,20 +430,24 @@ def log_piece(scope: Scope, ref: str, offset: int = 0, limit: int = logs.PAGE_BY
     return LogPiece(offset, size, done, store.read(job_id, offset, limit), followed)
 
 
-def _absent(scope: Scope, accounts: set[str]) -> set[str]:
-    """Those of these accounts that are served by an agent of their person's own, which is not there now."""
+def _absent(scope: Scope, accounts: set[str]) -> dict[str, str]:
+    """Those of these accounts that nobody signs in with until their person does something, and what they wait for."""
     if not accounts:
-        return set()
+        return {}
+    gone = sa.or_(backends.c.lease_until.is_(None), backends.c.lease_until <= scope.now)
+    ended = cluster_accounts.c.certificate_until <= scope.now
     found = scope.execute(
-        sa.select(cluster_accounts.c.id)
+        sa.select(cluster_accounts.c.id, cluster_accounts.c.kind)
         .outerjoin(backends, backends.c.name == cluster_accounts.c.id)
         .where(
             cluster_accounts.c.id.in_(accounts),
-            cluster_accounts.c.kind == "agent",
-            sa.or_(backends.c.lease_until.is_(None), backends.c.lease_until <= scope.now),
+            sa.or_(
+                sa.and_(cluster_accounts.c.kind == "agent", gone),
+                sa.and_(cluster_accounts.c.kind == "certificate", ended),
+            ),
         )
     )
-    return set(found.scalars())
+    return {row.id: AGENT_ABSENT if row.kind == "agent" else CERTIFICATE_ENDED for row in found}
 
 
 def _rows(scope: Scope, rows: list[Job]) -> list[JobRow]:
@@ -467,7 +472,7 @@ def _rows(scope: Scope, rows: list[Job]) -> list[JobRow]:
                 row.reason,
                 turn=queue.sentence(row.id) if row.id in places else None,
                 cancel_asked=row.cancel_asked_at is not None,
-                waits_for=AGENT_ABSENT if row.account in absent else row.waits_for,
+                waits_for=absent.get(row.account or "", row.waits_for),
                 wish=row.wish,
             ),
             backend=row.backend,

@@ -32,10 +32,19 @@ FIELDS = (
     "jump.host", "jump.port", "jump.user", "jump.host_keys", "host_key",
 )  # fmt: skip
 COMPARED = ("fingerprint", "compared")
+FIELDS_OF: dict[str, tuple[str, ...]] = {"join": ("login", "way"), "certify": ("certificate",), "trust": COMPARED}
 SETTING_UP = "/setup#clusters"
 _UNCOMPARED = InvalidInput("compare it first, and say so here", path="$.params.compared")
 # Where a browser goes after each deed; `erased` names the line that is to be deleted.
-ONWARD = {"doctor": "", "join": "#account", "test": "#account", "trust": "", "leave": "erased", "remove": "erased"}
+ONWARD = {
+    "doctor": "",
+    "join": "#account",
+    "certify": "#account",
+    "test": "#account",
+    "trust": "",
+    "leave": "erased",
+    "remove": "erased",
+}
 
 
 async def add(request: Request) -> Response:
@@ -78,14 +87,15 @@ def deed(what: str) -> endpoints.Endpoint:
 async def _do(request: Request, what: str) -> Response:
     actor = await endpoints.actor_of(request)
     name = str(request.path_params["name"])
-    fields = await _fields(request, *{"join": ("login",), "trust": COMPARED}.get(what, ()))
+    fields = await _fields(request, *FIELDS_OF.get(what, ()))
     of = "name" if what in ("trust", "remove") else "cluster"
     try:
         credentials.refuse_private_keys((f"$.params.{field}", value) for field, value in fields.items())
         if fields.get("fingerprint") and not fields.pop("compared"):
             raise _UNCOMPARED
         fields.pop("compared", None)
-        result = await _perform(request, actor, {"action": f"cluster_{what}", of: name, **fields})
+        wish = _way(fields) if what == "join" else fields
+        result = await _perform(request, actor, {"action": f"cluster_{what}", of: name, **wish})
     except TOLD as refusal:
         error, said = refusal, _said(what, fields, refusal)
         status = 200 if error.code == "compare_fingerprint" else error.status
@@ -93,8 +103,19 @@ async def _do(request: Request, what: str) -> Response:
     if what == "doctor":
         lines = msgspec.convert(result["lines"], list[Line])
         return await _drawn(request, actor, lambda scope: page.one(scope, {"name": name}, looked=lines), 200)
+    if secret := what == "join" and result.get("secret"):  # of an agent: it is in this answer, and in none after it
+        shown = Said(what, secret=str(secret))
+        return await _drawn(request, actor, lambda scope: page.one(scope, {"name": name}, shown), 200)
     onward = ONWARD[what]
     return RedirectResponse(f"{page.HERE}#erased" if onward == "erased" else f"{page.at(name)}{onward}", 303)
+
+
+def _way(fields: dict[str, str]) -> dict[str, str]:
+    """How somebody signs up, as the action says it. Raises InvalidInput."""
+    way = fields["way"] or "key"
+    if way not in ("agent", "certificate", "key"):
+        raise InvalidInput("choose one of the three ways", path="$.params.way")
+    return {"login": fields["login"], **({} if way == "key" else {way: "true"})}
 
 
 def _envelope(given: dict[str, str]) -> dict[str, Any]:
@@ -160,9 +181,10 @@ def _said(what: str, fields: dict[str, str], error: HubError) -> Said:
         return Said(what, compare=error.errors[0])
     if error is _UNCOMPARED:
         return Said(what, compare=fields["fingerprint"], wrong=told)
-    if what == "join" and page.field_of(error) == "login":
-        value = "" if error.code == "private_key_refused" else fields["login"]
-        return Said(what, wrong=f"{told} {hint}".strip(), value=value)
+    field = {"join": "login", "certify": "certificate"}.get(what, "")
+    if field and page.field_of(error) == field:
+        value = "" if error.code == "private_key_refused" else fields[field]
+        return Said(what, wrong=f"{told} {hint}".strip(), value=value, way=fields.get("way", ""))
     return Said(what, told, hint)
 
 

@@ -350,6 +350,7 @@ SHELL_ONLY |= {
         "trust",
         "remove",
         "join",
+        "certify",
         "token",
         "test",
         "leave",

@@ -101,6 +101,8 @@ def test_on_a_terminal_the_host_key_is_shown_and_asked_about(
     assert setup()["steps"][-1]["fields"]["known"] == ""
     monkeypatch.setattr("click.confirm", lambda *_, **__: True)
     setting_up.asked(settings, "clusters", said.append)
+    ways = [line.strip()[:2] for line in said if "collegium cluster join raven LOGIN" in line]
+    assert ways == ["1.", "2.", "3."], "in the order in which they are to be preferred"
     assert any("answers with the host key that was compared" in line for line in said)
     assert setup()["steps"][-1]["fields"]["known"] == "raven"
 

@@ -87,7 +87,8 @@ def add(look: Look, world: World, cluster: Cluster, name: str, path: str | None 
 def join(page: Page, login: str) -> str:
     """The line to add, for this login."""
     page.get_by_role("textbox", name="Your login").fill(login)
-    page.get_by_role("button", name="Make a key").click()
+    page.get_by_role("radio", name="A key pair made here").check()
+    page.get_by_role("button", name="Sign up").click()
     line = page.locator("copy-text code").text_content()
     assert line is not None
     return line
@@ -130,7 +131,8 @@ def test_from_a_login_to_a_tested_account_and_the_line_to_delete(look: Look, wor
     secret = (cluster.base / "client").read_text()
     pasted = "(field, text) => { field.maxLength = 9999; field.value = text }"
     page.get_by_role("textbox", name="Your login").evaluate(pasted, secret)
-    page.get_by_role("button", name="Make a key").click()
+    page.get_by_role("radio", name="A key pair made here").check()
+    page.get_by_role("button", name="Sign up").click()
     assert "looks like a private key" in wrong(page, "Your login on kite")
     assert secret.splitlines()[1] not in page.content()
     line = join(page, cluster.user)
@@ -229,7 +231,8 @@ def test_the_whole_way_by_keys_alone_and_without_a_script(look: Look, world: Wor
     expect(page.get_by_role("heading", level=1, name="hobby")).to_be_visible()
     page.get_by_role("textbox", name="Your login").focus()
     page.keyboard.type(cluster.user)
-    page.keyboard.press("Enter")
+    for key in ("Tab", "ArrowDown", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
     expect(page.locator("copy-text code")).to_contain_text("collegium:olga@hobby")
 
 

@@ -88,6 +88,7 @@ class SshdBox(Services):
             pytest.skip("openssh-server is not installed")
         super().__init__(prefix)
         self.env = dict(env or {})
+        self.more: list[str] = []  # lines of its configuration beside the usual ones
         self.port = free_port()
         self.user = f"hpc{secrets.token_hex(4)}"
         home = self.base / "home"
@@ -153,6 +154,7 @@ class SshdBox(Services):
             f"AllowUsers {self.user}",
             "UseDNS no",
             "Subsystem sftp internal-sftp",
+            *self.more,
             *([f"SetEnv {' '.join(f'{name}={value}' for name, value in self.env.items())}"] if self.env else []),
         ]
         config.write_text("\n".join(lines) + "\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from hub.jobs.clusters import reaching
 from hub.jobs.clusters.rules import fingerprint
 from hub.jobs.clusters.tables import cluster_accounts, clusters
 from tests.conftest import Perform
+from tests.site_ca import SiteCa
 from tests.web.conftest import ORIGIN, Client
 from tests.web.page_world import sign_in
 from tests.web.test_setup_page import run_tests
@@ -330,3 +332,75 @@ def test_a_page_says_what_is_wrong_when_one_looks(
     assert "Raven cannot be reached: no route." in told and "Failed" in told
     assert hers.post("/clusters/heron/doctor").status_code == 404
     assert hers.post("/clusters/raven/doctor", data={"x": "1"}).status_code == 400
+
+
+def certified(text: str) -> str:
+    """The public key that is shown on a page, and nothing else of it."""
+    found = re.search(r"<code>(ssh-ed25519 \S+ collegium:ana@raven)</code>", text)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.usefixtures("raven")
+def test_the_three_ways_stand_in_their_order_wherever_somebody_begins(
+    browser: Any, ana: Actor, operator: Actor
+) -> None:
+    ways = ["An agent on your own machine", "A short-lived certificate", "A key pair made here"]
+    for who, at in ((ana, "/clusters/raven"), (operator, "/clusters"), (operator, "/setup")):
+        told = text_of(browser(who).get(at).text)
+        places = [told.index(each) for each in ways]
+        assert places == sorted(places), at
+    values = re.findall(r'name="way" value="(\w+)"( checked)?', browser(ana).get("/clusters/raven").text)
+    assert values == [("agent", " checked"), ("certificate", ""), ("key", "")]
+
+
+@pytest.mark.usefixtures("raven")
+def test_an_agents_token_is_shown_once_on_the_page(browser: Any, ana: Actor) -> None:
+    hers = browser(ana)
+    joined = hers.post("/clusters/raven/join", data={"login": "anan", "way": "agent"})
+    assert joined.status_code == 200 and "clga_" in joined.text
+    assert f"collegium agent --hub {ORIGIN} --cluster raven" in joined.text
+    assert "clga_" not in hers.get("/clusters/raven").text
+    again = hers.post("/clusters/raven/join", data={"login": "anan", "way": "agent"})
+    assert again.status_code == 303, "asked again it is signed up already, and has no token to show"
+    assert hers.post("/clusters/raven/join", data={"login": "anan", "way": "key"}).status_code == 409
+    assert hers.post("/clusters/raven/join", data={"login": "anan", "way": "magic"}).status_code == 400
+
+
+@pytest.mark.usefixtures("raven")
+def test_from_a_public_key_to_a_certificate_that_ends(
+    browser: Any, ana: Actor, ben: Actor, house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hers = browser(ana)
+    joined = hers.post("/clusters/raven/join", data={"login": "anan", "way": "certificate"})
+    assert (joined.status_code, joined.headers["location"]) == (303, "/clusters/raven#account")
+    page = hers.get("/clusters/raven").text
+    assert "To be certified" in text_of(page) and "authorized_keys" not in page
+    ca = SiteCa(tmp_path / "site", house.clock.now())
+    wrong = ca.sign(certified(page), "somebody")
+    refused = hers.post("/clusters/raven/certify", data={"certificate": wrong})
+    assert refused.status_code == 400 and "It is for somebody, and not for anan" in field(refused.text, "certificate")
+    assert unescape(wrong.strip()) in unescape(refused.text), "what was pasted is still there"
+    pasted = hers.post("/clusters/raven/certify", data={"certificate": PRIVATE})
+    assert pasted.status_code == 400 and "b3BlbnNzaC1rZXktdjE" not in pasted.text
+    assert hers.post("/clusters/raven/certify", data={"certificate": "x" * 17_000}).status_code == 400
+    assert browser(ben).post("/clusters/raven/certify", data={"certificate": wrong}).status_code == 404
+
+    site = Site(user="anan", home="/h", root="/h/r", version="22.05.8", forgets_after=300.0, accounting=True)
+    monkeypatch.setattr(reaching, "try_out", lambda *_: site)
+    good = ca.sign(certified(page), "anan", hours=12, serial=7)
+    assert hers.post("/clusters/raven/certify", data={"certificate": good}).status_code == 303
+    told = text_of(hers.get("/clusters/raven").text)
+    assert (
+        "Jobs of yours can go here, as anan." in told
+        and "signed today , serial 7, which is good until 2024-06-02 00:00 UTC." in told
+    )
+    house.clock.advance(11 * 3600)  # type: ignore[attr-defined]
+    told = text_of(hers.get("/clusters/raven").text)
+    assert "Certificate ends soon" in told and "give a new certificate before" in told
+    assert "jobs of yours can go to one" in text_of(hers.get("/clusters").text)
+    house.clock.advance(3600)  # type: ignore[attr-defined]
+    told = text_of(hers.get("/clusters/raven").text)
+    assert "Certificate ended" in told and "Nobody signs in until you give a new one" in told
+    left = hers.post("/clusters/raven/leave")
+    assert left.status_code == 303 and "Lines to delete" not in hers.get("/clusters").text

@@ -25,14 +25,17 @@ from hub.jobs.tables import jobs
 
 
 class JoinCluster(Action, frozen=True, tag="cluster_join"):
-    """Sign up your own account on a cluster: with a key pair made here, or with `agent` for an agent of your own.
+    """Sign up your own account on a cluster, in one of three ways; answers with what is to be done next.
 
-    Answers with the line to add there, or with the agent's token.
+    With `agent`, an agent on your own machine signs in, and nothing is stored here. With `certificate`, the hub makes a
+    key that is good only with a short-lived certificate of your site's. With neither, it makes a key pair for one line
+    in `authorized_keys`.
     """
 
     cluster: Name
     login: Annotated[str, Meta(min_length=1, max_length=32)]
     agent: bool = False
+    certificate: bool = False
 
 
 class ClusterToken(Action, frozen=True, tag="cluster_token"):
@@ -57,9 +60,16 @@ class LeaveCluster(Action, frozen=True, tag="cluster_leave"):
     cluster: Name
 
 
+SIGNS_IN = {
+    "agent": "an agent of yours signs in",
+    "certificate": "this hub signs in by certificates",
+    "key": "this hub signs in",
+}
+
+
 @handles(JoinCluster, needs="cluster:join")
 def join_cluster(act: JoinCluster, ctx: Context) -> AccountView:
-    """A key pair for this and nothing else; asked again before it was tried, the answer is the same.
+    """A key pair for this and nothing else; asked again, the answer is the same.
 
     For an agent elsewhere nothing is made that could sign in, only what the agent shows to this hub.
     """
@@ -74,16 +84,20 @@ def join_cluster(act: JoinCluster, ctx: Context) -> AccountView:
         )
     if not rules.LOGIN.fullmatch(act.login):
         raise InvalidInput("this is no name of an account on a cluster", path="$.params.login")
+    if act.agent and act.certificate:
+        raise InvalidInput(
+            "an agent of your own needs no certificate here", path="$.params.certificate", hint="give one of the two"
+        )
+    way = "agent" if act.agent else "certificate" if act.certificate else "key"
     if (mine := views.own_account(ctx, cluster.id)) is not None:
         if mine.login != act.login:
             raise Conflict(
                 f"you have the account {mine.login} on {cluster.name}", code="account_known",
                 path="$.params.login", hint="`cluster leave` gives it up",
             )  # fmt: skip
-        if (mine.kind == "agent") != act.agent:
-            has = "an agent of yours" if mine.kind == "agent" else "this hub"
+        if mine.kind != way:
             raise Conflict(
-                f"for {mine.login} on {cluster.name} {has} signs in", code="account_known",
+                f"for {mine.login} on {cluster.name} {SIGNS_IN[mine.kind]}", code="account_known",
                 path="$.params.agent", hint="`cluster leave` gives it up",
             )  # fmt: skip
         ctx.about("cluster_account", mine.id, cluster=cluster.id)
@@ -98,18 +112,16 @@ def join_cluster(act: JoinCluster, ctx: Context) -> AccountView:
             cluster=cluster.id,
             person=ctx.actor.id,
             login=act.login,
-            kind="agent" if act.agent else "key",
+            kind=way,
             public_key=public,
             private_sealed=sealed,
             made_at=ctx.now,
         )
     )
-    if act.agent:
-        ctx.about("cluster_account", account, cluster=cluster.id, signs_in="agent")
-    else:
-        ctx.about("cluster_account", account, cluster=cluster.id)
+    facts: dict[str, Any] = {} if way == "key" else {"signs_in": way}
+    ctx.about("cluster_account", account, cluster=cluster.id, **facts)
     secret = _new_token(ctx, account) if act.agent else None
-    return views.account_view(ctx, _mine(ctx, cluster), cluster.name, secret)
+    return views.account_view(ctx, own(ctx, cluster), cluster.name, secret)
 
 
 def _new_token(ctx: Context, account: str) -> str:
@@ -130,7 +142,7 @@ def renew_cluster_token(act: ClusterToken, ctx: Context) -> AccountView:
     """Where this hub signs in itself there is no token, and none is made."""
     ctx.access.hub("cluster:join")
     cluster = known(ctx, act.cluster)
-    mine = _mine(ctx, cluster)
+    mine = own(ctx, cluster)
     if mine.kind != "agent":
         raise Conflict(
             f"for your account on {cluster.name} this hub signs in, not an agent of yours",
@@ -157,6 +169,11 @@ def _tried(act: TryCluster, house: House, actor: Actor) -> Any:
         of = views.kubernetes(scope, cluster.id)
         if of is None and mine.kind == "agent":
             return _agent_fared(scope, cluster, mine)
+        if mine.kind == "certificate" and mine.certificate is None:
+            raise Conflict(
+                f"no certificate was given yet for {mine.login} on {cluster.name}", code="certificate_wanted",
+                hint="have the public key signed by your site, and give the certificate: `cluster certify NAME FILE`",
+            )  # fmt: skip
     if of is not None:
         return kubernetes_reaching.try_out(house, cluster, of, mine)
     from hub.jobs.clusters import reaching
@@ -208,7 +225,7 @@ def leave_cluster(act: LeaveCluster, ctx: Context) -> AccountView:
     """What jobs left there goes, then the private half or the token; only the person can take the line off."""
     ctx.access.hub("cluster:join")
     cluster = known(ctx, act.cluster)
-    mine = _mine(ctx, cluster)
+    mine = own(ctx, cluster)
     refuse_alive(ctx, jobs.c.account == mine.id, f"of yours on {cluster.name}")
     ctx.execute(
         sa.update(cluster_accounts).where(cluster_accounts.c.id == mine.id).values(removed_at=ctx.now, **NOTHING_LEFT)
@@ -221,14 +238,14 @@ def leave_cluster(act: LeaveCluster, ctx: Context) -> AccountView:
 def _to_try(scope: Scope, cluster: Any) -> Any:
     """One's own account; on a Kubernetes cluster the hub's, which only an operator tries."""
     if cluster.kind != "kubernetes":
-        return _mine(scope, cluster)
+        return own(scope, cluster)
     scope.access.hub("cluster:add")
-    own = views.service_account(scope, cluster.id)
-    assert own is not None
-    return own
+    hubs = views.service_account(scope, cluster.id)
+    assert hubs is not None
+    return hubs
 
 
-def _mine(scope: Scope, cluster: Any) -> Any:
+def own(scope: Scope, cluster: Any) -> Any:
     row = views.own_account(scope, cluster.id)
     if row is None:
         raise NotFound(

@@ -30,7 +30,10 @@ from hub.jobs.rules import TERMINAL
 from hub.jobs.tables import jobs
 
 # What an account that was given up keeps of what let anybody in.
-NOTHING_LEFT = {"private_sealed": None, "tested_at": None, "token": None, "token_digest": None}
+NOTHING_LEFT = {
+    "private_sealed": None, "tested_at": None, "token": None, "token_digest": None, "certificate": sa.null(),
+    "certificate_until": None,
+}  # fmt: skip
 
 Name = Annotated[str, Meta(min_length=1, max_length=41)]
 Host = Annotated[str, Meta(min_length=1, max_length=253)]

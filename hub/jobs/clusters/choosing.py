@@ -33,6 +33,7 @@ def usable(scope: Scope, person: str) -> list[Account]:
             cluster_accounts.c.id,
             cluster_accounts.c.standing,
             cluster_accounts.c.kind.label("served_by"),
+            cluster_accounts.c.certificate_until,
             clusters.c.name,
             clusters.c.kind,
             clusters.c.defaults,
@@ -54,6 +55,8 @@ def usable(scope: Scope, person: str) -> list[Account]:
 def _account(scope: Scope, row: Any) -> Account:
     standing = row.standing or {}
     is_there = row.served_by != "agent" or views.is_connected(scope, row.id)
+    if row.served_by == "certificate":
+        is_there = row.certificate_until is not None and row.certificate_until > scope.now
     return Account(
         id=row.id,
         cluster=row.name,

@@ -9,7 +9,8 @@ import datetime as dt
 
 import msgspec
 
-from hub.jobs.clusters.views import ClusterView
+from hub.jobs.clusters.rules import moment
+from hub.jobs.clusters.views import CertificateView, ClusterView
 from hub.jobs.port import Standing
 
 # A cluster's scheduler is asked how its jobs are no more often than this, by one account.
@@ -39,7 +40,7 @@ def findings(one: ClusterView, work: Work, now: dt.datetime) -> list[Finding]:
     found = [Finding(name="host key", holds=True, words=f"Pinned after it was compared: {keys}.")]
     mine = one.account
     if mine is None:
-        hint = "Name your login there; the hub makes a key for it."
+        hint = "Name your login there, and choose how it signs in."
         return [*found, Finding(name="your account", holds=None, words=f"You have none on {one.name}.", hint=hint)]
     if mine.kind == "agent" and not mine.connected:
         words = f"An agent of yours signs in as {mine.login}, and it is not connected."
@@ -51,17 +52,58 @@ def findings(one: ClusterView, work: Work, now: dt.datetime) -> list[Finding]:
         said = mine.standing.said.rstrip(".") if mine.standing is not None else "it has not said yet how it fared"
         words = f"Your agent is connected, and {one.name} has not let it in yet: {said}."
         return [*found, Finding(name="your account", holds=None, words=words)]
+    if mine.kind == "certificate" and mine.certificate is None:
+        words = f"A key is made for {mine.login}, and no certificate for it was given yet."
+        hint = f"Have its public half signed by your site for {mine.login}, then give the certificate."
+        return [*found, Finding(name="your account", holds=None, words=words, hint=hint)]
     if mine.tested is None:
         words = f"A key is made for {mine.login}, and {one.name} has not let it in yet."
         hint = "Add the line to ~/.ssh/authorized_keys there, then test."
         return [*found, Finding(name="your account", holds=None, words=words, hint=hint)]
     let_in = f"{one.name} let {mine.login} in when it was tested."
-    found += [Finding(name="your account", holds=True, words=let_in), _connection(one.name, mine.standing)]
+    found.append(Finding(name="your account", holds=True, words=let_in))
+    if mine.certificate is not None:
+        found.append(_certificate(mine.certificate, now))
+        if mine.certificate.state == "ended":
+            return [*found, _unasked(work)]
+    found.append(_connection(one.name, mine.standing))
     if mine.standing is not None and mine.standing.version:
         found.append(Finding(name="scheduler", holds=True, words=f"Slurm {mine.standing.version}."))
     if mine.standing is not None and mine.standing.per_minute:
         found.append(_calls(mine.standing))
     return [*found, _jobs(work, now)]
+
+
+def _certificate(given: CertificateView, now: dt.datetime) -> Finding:
+    """Holds while it is good; one that is about to end is told with what to do."""
+    shown = f"{given.key_id or 'without an id'}, serial {given.serial}"
+    if given.state == "ended":
+        words = f"It ended at {moment(given.ends)} ({shown}). Nobody signs in until you give a new one."
+        return Finding(name="certificate", holds=False, words=words, hint=RENEW)
+    only = f" It may be used from {', '.join(given.addresses)} only." if given.addresses else ""
+    words = f"Good until {moment(given.ends)}, {_left(given.ends - now)} from now ({shown}).{only}"
+    if given.state == "ending":
+        return Finding(name="certificate", holds=None, words=words, hint=f"It ends soon. {RENEW}")
+    return Finding(name="certificate", holds=True, words=words)
+
+
+RENEW = "Have the public key signed again and give the certificate: nothing that runs there is lost meanwhile."
+
+
+def _left(time: dt.timedelta) -> str:
+    minutes = max(1, int(time.total_seconds() // 60))
+    if minutes < 120:
+        return f"{minutes} minute{'' if minutes == 1 else 's'}"
+    return f"{minutes // 60} hours" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"
+
+
+def _unasked(work: Work) -> Finding:
+    if not work.alive:
+        return Finding(name="jobs", holds=True, words="None of yours waits or runs there.")
+    one = work.alive == 1
+    words = f"{work.alive} of yours {'has' if one else 'have'} not ended there, as far as the hub knows."
+    hint = "They go on by themselves; with a new certificate the hub sees what became of them."
+    return Finding(name="jobs", holds=None, words=words, hint=hint)
 
 
 def calls_per_minute(standing: Standing) -> int:
@@ -80,6 +122,8 @@ def _connection(cluster: str, standing: Standing | None) -> Finding:
 def _remedy(said: str) -> str:
     if "host key" in said:
         return "Ask an operator to compare the new fingerprint with what the cluster's own pages say, and to trust it."
+    if "does not accept the certificate" in said:
+        return "Ask your site whether it still trusts who signed it, or has revoked it; then give a new one."
     if "does not accept the key" in said:
         return "See that the line is still in ~/.ssh/authorized_keys there, in one piece; then test."
     return "The hub tries again by itself, ever more seldom. Jobs that Slurm has accepted run on there meanwhile."

@@ -11,12 +11,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from hub.core.errors import HubError
 from hub.core.house import House
 from hub.jobs.backends import far_sweep
 from hub.jobs.clusters import keys
+from hub.jobs.clusters.rules import Certificate, moment
 from hub.jobs.clusters.tables import cluster_accounts
 from hub.jobs.clusters.views import Cleared
 from hub.jobs.rules import TERMINAL
@@ -32,7 +34,27 @@ def clear(house: House, cluster: Any, account: Any, seconds: float = SECONDS) ->
     """Remove what may go of an account's ended jobs, over its own connection; None where the hub has none."""
     if account.kind == "agent":
         return None  # this hub never signed in there
-    line = keys.authorized_line(account.public_key, house.settings.ssh_from)
+    line, told = "", ""
+    if account.kind == "certificate":
+        told = _certificate_told(cluster, account)
+    else:
+        line = keys.authorized_line(account.public_key, house.settings.ssh_from)
+    found = _what_went(house, cluster, account, line, seconds)
+    return msgspec.structs.replace(found, certificate=told)
+
+
+def _certificate_told(cluster: Any, account: Any) -> str:
+    """There is no line to delete; only who signed it can end a certificate before its time."""
+    if account.certificate is None:
+        return f"No certificate was ever given for {account.login} on {cluster.name}; nothing is to be deleted there."
+    given = msgspec.convert(account.certificate, Certificate)
+    return (
+        f"Nothing is to be deleted on {cluster.name}: the certificate {given.shown} for {account.login} is good until "
+        f"{moment(given.ends)}, but the key it is for is erased. Who signed it can revoke it before."
+    )
+
+
+def _what_went(house: House, cluster: Any, account: Any, line: str, seconds: float) -> Cleared:
     going, kept = _runs(house, account.id)
     if cluster.kind != "slurm" or account.tested_at is None or not going:
         return Cleared(line=line, kept=kept)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,9 +11,12 @@ from hub.core.errors import Conflict, HubError, Unavailable
 from hub.core.house import House
 from hub.jobs.backends.slurm import Site, SlurmBackend
 from hub.jobs.clusters import keys
-from hub.jobs.clusters.rules import Jump
+from hub.jobs.clusters.rules import Certificate, Jump, moment
 from hub.jobs.shell import SshError
-from hub.jobs.ssh import Connection, HostKeyChanged, KeyRefused, Login, host_key_of
+from hub.jobs.ssh import CertificateEnded, Certified, Connection, HostKeyChanged, KeyRefused, Login, host_key_of
+
+if TYPE_CHECKING:
+    import asyncssh
 
 
 def login_of(cluster: Any, account: Any) -> Login:
@@ -27,11 +30,25 @@ def login_of(cluster: Any, account: Any) -> Login:
 
 def connection_of(house: House, cluster: Any, account: Any) -> Connection:
     """Raises TamperDetected when the sealed key is not the one that was sealed."""
+    shells = house.settings.cluster_shells
+    return Connection(login_of(cluster, account), _key_of(house, cluster, account), path=cluster.path, shells=shells)
+
+
+def _key_of(house: House, cluster: Any, account: Any) -> asyncssh.SSHKey | Certified:
     import asyncssh
 
-    key = asyncssh.import_private_key(keys.private_half(house, account))
-    shells = house.settings.cluster_shells
-    return Connection(login_of(cluster, account), key, path=cluster.path, shells=shells)
+    private = keys.private_half(house, account)
+    if account.kind != "certificate":
+        return asyncssh.import_private_key(private)
+    from hub.jobs.clusters import certificates
+
+    given = msgspec.convert(account.certificate, Certificate)
+
+    def ended() -> str:
+        over = house.clock.now() >= given.ends
+        return f"the certificate for {account.login} on {cluster.name} ended at {moment(given.ends)}" if over else ""
+
+    return Certified(*certificates.certified(private, given.line), ended)
 
 
 def backend_of(house: House, cluster: Any, account: Any) -> SlurmBackend:
@@ -55,7 +72,7 @@ def try_out(house: House, cluster: Any, account: Any) -> Site:
     try:
         site = asyncio.run(look())
     except (SshError, OSError) as error:
-        raise _told(error, cluster) from None
+        raise _told(error, cluster, account) from None
     if site.missing:
         raise Unavailable(
             f"{cluster.name} lets you in, but has no {', '.join(site.missing)} on your path there",
@@ -66,7 +83,18 @@ def try_out(house: House, cluster: Any, account: Any) -> Site:
     return site
 
 
-def _told(error: Exception, cluster: Any) -> HubError:
+def _told(error: Exception, cluster: Any, account: Any) -> HubError:
+    if isinstance(error, CertificateEnded):
+        return Conflict(str(error), code="certificate_ended", hint="have a new one signed, and give it")
+    if isinstance(error, KeyRefused) and account.kind == "certificate":
+        given = msgspec.convert(account.certificate, Certificate)
+        only = f", and may be used from {', '.join(given.addresses)} only" if given.addresses else ""
+        return Conflict(
+            f"{cluster.name} does not let {account.login} in with the certificate {given.shown}{only}",
+            code="certificate_refused",
+            path="$.params.certificate",
+            hint=f"either it does not trust who signed it ({given.signer}), or it has revoked it: ask who runs that",
+        )
     if isinstance(error, KeyRefused):
         return Conflict(
             str(error),

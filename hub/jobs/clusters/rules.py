@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime as dt
 import hashlib
 import re
 from collections.abc import Sequence
@@ -44,6 +45,28 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     told_at: float = 0.0
 
 
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a certificate of a person's site says, which signs the hub in with one key until it ends.
+
+    `signer` is the fingerprint of the authority's key; `addresses` are those from which alone it may be used.
+    """
+
+    line: str
+    key_id: str
+    serial: str
+    principals: tuple[str, ...]
+    signer: str
+    begins: dt.datetime
+    ends: dt.datetime
+    addresses: tuple[str, ...] = ()
+    given: dt.datetime | None = None
+
+    @property
+    def shown(self) -> str:
+        """By what its authority knows it, to revoke it there."""
+        return f"{self.key_id or 'without an id'} (serial {self.serial})"
+
+
 class Target(msgspec.Struct, frozen=True):
     """Where a job goes: a backend by its name, and the account on it, if it is a cluster."""
 
@@ -60,6 +83,21 @@ def first_choice(accounts: Sequence[Account]) -> Account:
         return (not one.reached, price, one.alive, one.cluster)
 
     return min(accounts, key=order)
+
+
+# A person is told so long before a certificate ends, but not before half of it is over.
+WARNED_BEFORE, WARNED_SHARE = dt.timedelta(hours=1), 0.2
+
+
+def warned_at(given: dt.datetime, ends: dt.datetime) -> dt.datetime:
+    """From when on its person is told that a certificate is about to end."""
+    whole = max(ends - given, dt.timedelta())
+    return ends - min(max(WARNED_BEFORE, whole * WARNED_SHARE), whole / 2)
+
+
+def moment(at: dt.datetime) -> str:
+    """A moment in words that mean the same everywhere."""
+    return at.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def fingerprint(host_key: str) -> str:

@@ -8,6 +8,7 @@ An account without jobs has no agent: nobody signs in to a cluster on which noth
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
 from typing import Any, NamedTuple, Protocol
 
@@ -121,7 +122,7 @@ class Accounts:
     def _rows(self) -> tuple[dict[str, tuple[Any, ...]], set[str]]:
         """What each agent is made of (when any of it changes, it is made anew), and which have something to do."""
         with self._house.db.read() as conn:
-            rows = conn.execute(_USABLE.with_only_columns(*_MADE_OF)).all()
+            rows = conn.execute(_usable(self._house.clock.now()).with_only_columns(*_MADE_OF)).all()
             busy = set(conn.execute(_BUSY).scalars())
             busy |= set(conn.execute(estimates.asked_accounts(self._house.clock.now())).scalars())
             if time.monotonic() - self._swept_at >= SWEEP_SECONDS:
@@ -157,21 +158,34 @@ _MADE_OF = (
     clusters.c.root,
     clusters.c.path,
     cluster_accounts.c.private_sealed,
+    cluster_accounts.c.certificate,
     kubernetes_clusters.c.server,
     kubernetes_clusters.c.authority,
     kubernetes_clusters.c.described,
 )
-_USABLE = (
-    sa.select(cluster_accounts)
-    .join(clusters, clusters.c.id == cluster_accounts.c.cluster)
-    .outerjoin(kubernetes_clusters, kubernetes_clusters.c.cluster == clusters.c.id)
-    .where(
-        cluster_accounts.c.kind == "key",  # an agent elsewhere has what lets it in, and this hub has not
-        cluster_accounts.c.tested_at.is_not(None),
-        cluster_accounts.c.removed_at.is_(None),
-        clusters.c.removed_at.is_(None),
+
+
+def _usable(now: dt.datetime) -> sa.Select[Any]:
+    """Accounts that this hub can sign in with now: not those whose certificate has ended.
+
+    Their agents stop as if the hub did. So nothing that fails meanwhile is held against a job, and the one that comes
+    with the next certificate looks at the same places.
+    """
+    in_force = sa.and_(cluster_accounts.c.kind == "certificate", cluster_accounts.c.certificate_until > now)
+    return (
+        sa.select(cluster_accounts)
+        .join(clusters, clusters.c.id == cluster_accounts.c.cluster)
+        .outerjoin(kubernetes_clusters, kubernetes_clusters.c.cluster == clusters.c.id)
+        .where(
+            # An agent elsewhere has what lets it in, and this hub has not.
+            sa.or_(cluster_accounts.c.kind == "key", in_force),
+            cluster_accounts.c.tested_at.is_not(None),
+            cluster_accounts.c.removed_at.is_(None),
+            clusters.c.removed_at.is_(None),
+        )
     )
-)
+
+
 _BUSY = (
     sa.select(jobs.c.account)
     .where(

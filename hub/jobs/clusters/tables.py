@@ -36,7 +36,8 @@ cluster_accounts = sa.Table(
     sa.Column("cluster", sa.String(40), sa.ForeignKey("clusters.id"), nullable=False),
     sa.Column("person", sa.String(64), nullable=False),
     sa.Column("login", sa.String(64), nullable=False),
-    # key: this hub signs in itself; agent: an agent of the person's does, and nothing here lets anybody in.
+    # key: this hub signs in itself; certificate: it does while a certificate for its key is good; agent: an agent of
+    # the person's does, and nothing here lets anybody in.
     sa.Column("kind", sa.String(16), nullable=False, server_default="key"),
     # A key pair made here for this account only: its private half is sealed under the person's key domain.
     sa.Column("public_key", sa.Text, nullable=False),  # empty for an agent
@@ -49,6 +50,9 @@ cluster_accounts = sa.Table(
     # What an agent elsewhere shows: good for this account and for nothing else.
     sa.Column("token", sa.String(40)),
     sa.Column("token_digest", sa.LargeBinary(32)),  # NULL once revoked
+    # certificates.Kept: the last one that let the hub in; NULL before the first and once removed.
+    sa.Column("certificate", Json),
+    sa.Column("certificate_until", Instant),
     sa.Index("ix_cluster_accounts_person", "person"),
     sa.Index("ix_cluster_accounts_token_digest", "token_digest", unique=True),
 )

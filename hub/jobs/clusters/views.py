@@ -14,7 +14,7 @@ from hub.core.roles import Allowed
 from hub.jobs.backends.timetable import Period
 from hub.jobs.clusters import keys
 from hub.jobs.clusters.kubernetes_rules import authority
-from hub.jobs.clusters.rules import fingerprint
+from hub.jobs.clusters.rules import Certificate, fingerprint, warned_at
 from hub.jobs.clusters.tables import cluster_accounts, clusters, kubernetes_clusters
 from hub.jobs.port import Standing
 from hub.jobs.tables import backends
@@ -35,16 +35,35 @@ class Cleared(msgspec.Struct, frozen=True, kw_only=True):
     left: int = 0
     root: str = ""
     said: str = ""
+    certificate: str = ""  # what there is to say of one, instead of the line
 
 
 # So long a page names the lines that are to be deleted on clusters.
 ERASED_FOR = dt.timedelta(days=30)
 
 
+class CertificateView(msgspec.Struct, frozen=True, kw_only=True):
+    """The certificate that lets the hub in: by what its authority knows it, and when it ends.
+
+    `state` is `ending` from `warned` on, and `ended` when nothing can be asked any more.
+    """
+
+    key_id: str
+    serial: str
+    signer: str
+    principals: tuple[str, ...]
+    begins: dt.datetime
+    ends: dt.datetime
+    warned: dt.datetime
+    state: Literal["good", "ending", "ended"]
+    addresses: tuple[str, ...] = ()
+
+
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     """One's own account. `line` is what `~/.ssh/authorized_keys` there must hold, where this hub signs in itself.
 
-    Where an agent of one's own does (`kind` agent), `secret` is its token, shown once.
+    Where it does by certificates (`kind` certificate), `public_key` is what is to be signed. Where an agent of one's
+    own does (`kind` agent), `secret` is its token, shown once.
     """
 
     account: str
@@ -54,9 +73,11 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     tested: dt.datetime | None
     standing: Standing | None = None
     cleared: Cleared | None = None  # when it was left
-    kind: Literal["key", "agent"] = "key"
+    kind: Literal["key", "certificate", "agent"] = "key"
     connected: bool | None = None  # of an agent of one's own
     secret: str | None = None
+    public_key: str = ""
+    certificate: CertificateView | None = None
 
 
 class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,16 +233,38 @@ def _standing(row: Any) -> Standing | None:
 
 
 def account_view(scope: Scope, row: Any, cluster: str, secret: str | None = None) -> AccountView:
+    by_key = row.kind == "key" and row.public_key
     return AccountView(
         account=row.id,
         cluster=cluster,
         login=row.login,
-        line=keys.authorized_line(row.public_key, scope.settings.ssh_from) if row.public_key else "",
+        line=keys.authorized_line(row.public_key, scope.settings.ssh_from) if by_key else "",
         tested=row.tested_at,
         standing=_standing(row),
+        public_key=row.public_key if row.kind == "certificate" else "",
+        certificate=certificate_view(row, scope.now),
         kind=row.kind,
         connected=is_connected(scope, row.id) if row.kind == "agent" else None,
         secret=secret,
+    )
+
+
+def certificate_view(row: Any, now: dt.datetime) -> CertificateView | None:
+    """How the certificate of an account stands at this moment; None where there is none."""
+    if row.kind != "certificate" or row.certificate is None:
+        return None
+    given = msgspec.convert(row.certificate, Certificate)
+    warned = warned_at(given.given or given.begins, given.ends)
+    return CertificateView(
+        key_id=given.key_id,
+        serial=given.serial,
+        signer=given.signer,
+        principals=given.principals,
+        begins=given.begins,
+        ends=given.ends,
+        warned=warned,
+        state="ended" if now >= given.ends else "ending" if now >= warned else "good",
+        addresses=given.addresses,
     )
 
 

@@ -17,6 +17,7 @@ from hub.core.roles import Allowed
 from hub.jobs.clusters import doctor, reports, views
 from hub.jobs.clusters.diagnosis import Line
 from hub.jobs.clusters.doctor import Finding
+from hub.jobs.clusters.rules import moment
 from hub.jobs.clusters.views import AccountView, ClusterView
 from hub.jobs.port import Load, Standing
 from hub.web.pages import frames, own, render, words
@@ -27,6 +28,9 @@ TO_TEST = State("To be tested", "waiting", "wait")
 READY = State("Ready", "good", "ok")
 AWAY = State("Not reached", "failed", "bad")
 _KINDS = {"slurm": "Slurm", "kubernetes": "Kubernetes"}
+TO_CERTIFY = State("To be certified", "waiting", "wait")
+ENDING = State("Certificate ends soon", "waiting", "wait")
+ENDED = State("Certificate ended", "failed", "bad")
 _HOLDS = {True: State("Holds", "good", "ok"), False: State("Fails", "failed", "bad"), None: State("To do", "waiting")}
 _LEVELS = {
     "ok": State("Ok", "good", "ok"),
@@ -83,6 +87,8 @@ class Said(msgspec.Struct, frozen=True):
     wrong: str = ""  # beside the one field of the form
     value: str = ""
     compare: str = ""
+    way: str = ""  # how somebody wanted to sign up
+    secret: str = ""  # of an agent, shown once
 
 
 def show(scope: Scope, params: dict[str, str]) -> str:
@@ -120,6 +126,7 @@ def one(scope: Scope, params: dict[str, str], said: Said | None = None, looked: 
     own.require_person(scope)
     found = reports.report(scope, params["name"])
     cluster = found.cluster
+    given = cluster.account.certificate if cluster.account is not None else None
     return render.html(
         "cluster.html",
         frames.plain(scope, cluster.name, (Crumb("Clusters", HERE), Crumb(cluster.name))),
@@ -137,6 +144,8 @@ def one(scope: Scope, params: dict[str, str], said: Said | None = None, looked: 
         said=said or Said(),
         may_add=may_add(scope),
         restricted=bool(scope.settings.ssh_from),
+        ends=moment(given.ends) if given is not None else "",
+        start=f"collegium agent --hub {scope.settings.origin} --cluster {cluster.name}",
     )
 
 
@@ -154,9 +163,15 @@ def state(mine: AccountView | None) -> State:
     """How one's account on a cluster stands, as a face."""
     if mine is None:
         return NOT_JOINED
+    if mine.kind == "certificate" and mine.certificate is None:
+        return TO_CERTIFY
+    if mine.certificate is not None and mine.certificate.state == "ended":
+        return ENDED
     if mine.tested is None:
         return TO_TEST
-    return READY if mine.standing is None or mine.standing.reached else AWAY
+    if mine.standing is not None and not mine.standing.reached:
+        return AWAY
+    return ENDING if mine.certificate is not None and mine.certificate.state == "ending" else READY
 
 
 def asked(fields: dict[str, str], error: HubError) -> Asked:
@@ -186,7 +201,7 @@ def _says(known: list[ClusterView], *, may_add: bool) -> str:
     if not known:
         who = "add one below" if may_add else "an operator can add one"
         return f"This hub knows no cluster yet; {who}. Until then, jobs run on the hub’s own machine."
-    usable = sum(_state_of(each) is READY for each in known)
+    usable = sum(_state_of(each) in (READY, ENDING) for each in known)
     count = words.sentence(words.count(len(known), "cluster"))
     if not usable:
         return f"{count}; jobs of yours can go to none yet. Open one to sign your account up."
@@ -262,11 +277,19 @@ def _lede(one: ClusterView) -> str:
         where = f"in its namespace {one.service.namespace}"
         return f"Jobs of the sessions that an operator named go here as pods, {where}, under the hub’s own account."
     if mine is None:
-        return "You have no account here yet. Jobs go there under your own login, with a key made for this alone."
+        return "You have no account here yet. Jobs go there under your own login, and nobody else’s go under it."
+    if mine.kind == "agent" and mine.tested is None:
+        return f"Start your agent where you can sign in to {one.name}; then see how it fares."
+    if mine.kind == "certificate" and mine.certificate is None:
+        return f"A key is made for {mine.login}. It is good for nothing until your site signs its public half."
+    if mine.certificate is not None and mine.certificate.state == "ended":
+        return f"The certificate ended at {moment(mine.certificate.ends)}; give a new one. What runs there goes on."
     if mine.tested is None:
         return f"One line is to be added for {mine.login}; then the hub tests whether {one.name} lets it in."
     if mine.standing is not None and not mine.standing.reached:
         return "The hub does not reach it for you just now; what is wrong stands below."
+    if mine.certificate is not None and mine.certificate.state == "ending":
+        return f"Jobs of yours can go here until {moment(mine.certificate.ends)}; give a new certificate before."
     return f"Jobs of yours can go here, as {mine.login}."
 
 
