@@ -40,6 +40,11 @@ PUBLIC = [
 ]  # fmt: skip
 
 
+def unnamed(_: str) -> str:
+    """Keys are new in every process, and every worker has to know a test by the same name."""
+    return "text"
+
+
 def kubeconfig(pem: str) -> str:
     sealed = base64.b64encode(pem.encode()).decode()
     return f"    client-certificate-data: LS0tLS1CRUdJTiBDRVJU\n    client-key-data: {sealed}"
@@ -50,7 +55,7 @@ def code_of(text: str) -> str:
     return "" if found is None else found.code
 
 
-@pytest.mark.parametrize("pem", PEMS)
+@pytest.mark.parametrize("pem", PEMS, ids=unnamed)
 def test_a_private_key_is_known_in_every_form_it_is_pasted_in(pem: str) -> None:
     for pasted in (
         pem, f"my key:\n{pem}\nplease", " ".join(pem.split()), pem.replace("-----", "—--"), kubeconfig(pem),
@@ -101,6 +106,7 @@ def test_a_one_time_code_is_known(pasted: str) -> None:
         "123 4567", "E=210000 eV", "my code is in job 123456", "ecdsa-sha2-nistp256 AAAAE2VjZHNh",
         "550e8400-e29b-41d4-a716-446655440000",
     ],
+    ids=unnamed,
 )  # fmt: skip
 def test_what_is_public_or_only_a_number_passes(said: str) -> None:
     assert credentials.kind_of(said) is None
@@ -133,6 +139,7 @@ def test_hub_and_bot_look_for_the_same() -> None:
         "-" * 200_000, "BEGIN " * 40_000, "a" * 200_000, "my code is " * 20_000, "1" * 200_000,
         "LS0tLS1CRUdJTi" * 20_000, "otpauth://" * 20_000,
     ],
+    ids=unnamed,
 )  # fmt: skip
 def test_a_long_text_is_looked_through_in_one_go(text: str) -> None:
     assert credentials.kind_of(text) is None
