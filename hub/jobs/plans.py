@@ -111,9 +111,8 @@ def settle(scope: Scope, want: Wanted, target: Target | None, asked: Terms) -> S
 
     A chosen place is not refused for a deadline or for what a scheduler said a while ago, only for the budget.
     """
-    places = places_of(scope, want)
     if target is not None:
-        own = [each for each in places if each.target == target]
+        own = places_of(scope, msgspec.structs.replace(want, only=target))
         if not own:
             raise InvalidInput(f"{target.backend} is no place for it", code="cannot_honour", path="$.params.job_type")
         free = msgspec.structs.replace(own[0].offer, refusals=(), reached=True)
@@ -121,6 +120,7 @@ def settle(scope: Scope, want: Wanted, target: Target | None, asked: Terms) -> S
         if made.chosen is None:
             raise _no_place(made)
         return Settled(place=own[0], terms=asked)
+    places = places_of(scope, want)
     made = plan(places, asked)
     chosen = made.chosen
     if chosen is None:
