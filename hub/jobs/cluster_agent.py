@@ -8,7 +8,6 @@ so that one that was killed is replaced by one that looks at the same places.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
@@ -17,9 +16,9 @@ import msgspec
 import structlog
 
 from hub.core import limits
-from hub.jobs import remote
+from hub.jobs import remote, sending
 from hub.jobs.asked import Free
-from hub.jobs.backends import far_side, far_sweep, retrieval, slurm_prepare, slurm_rules
+from hub.jobs.backends import far_side, far_sweep, retrieval, slurm_rules
 from hub.jobs.backends.judging import Known
 from hub.jobs.backends.slurm import NotStaged, Run, SlurmBackend
 from hub.jobs.backends.slurm_watch import Seen, SlurmWatch
@@ -38,7 +37,9 @@ from hub.jobs.port import (
     Standing,
     Watched,
 )
+from hub.jobs.sending import CannotBeAsked
 from hub.jobs.shell import SshError
+from hub.jobs.together import Together
 
 log = structlog.get_logger()
 
@@ -53,8 +54,10 @@ QUESTION_SECONDS = 0.5
 ESTIMATES_PER_MINUTE = 6
 PARTITIONS_SECONDS = 300.0
 SWEEP_SECONDS = 3600.0
-# So many runs are made ready while others are submitted; and so many bring their outputs home.
-PREPARED_AHEAD, FETCHING_AT_ONCE = 2, 2
+# So many orders are asked for at once: over HTTPS that is one question each.
+ORDERS = 8
+# So many bring their outputs home.
+FETCHING_AT_ONCE = 2
 # So many logs are asked for at once; where more are read, those that waited longest come first.
 FOLLOWED = 50
 # A job that has not started so long after it was accepted waits for something, and its owner wants to know for what.
@@ -89,7 +92,10 @@ class ClusterAgent:
         self._looked: dict[Run, float] = {}  # when its log was last asked for
         self._sent: set[Run] = set()  # sbatch was called for these, or may have been
         self._untold: Seen = []  # what the hub, being away, has not heard yet
-        self._submitting = asyncio.Semaphore(backend.connection.shells + PREPARED_AHEAD)
+        self._submitting = asyncio.Semaphore((backend.connection.shells + 1) * sending.MOST)
+        self._sender = sending.Sender(port, backend)
+        self._order = Together(self._orders, fits=lambda waiting: min(len(waiting), ORDERS), at_once=2)
+        self._tell_one = Together(self._tell_all)
         self._fetching = asyncio.Semaphore(FETCHING_AT_ONCE)
         self._wake = asyncio.Event()
 
@@ -136,6 +142,8 @@ class ClusterAgent:
 
     async def close(self) -> None:
         await self._beside.close()
+        for each in (self._order, self._tell_one, self._sender):
+            await each.close()
         await self.backend.connection.close()
 
     # --- one turn
@@ -292,57 +300,52 @@ class ClusterAgent:
     async def _submit(self, job: Watched) -> None:
         run = (job.job, job.run)
         async with self._submitting:
-            epoch = self._epoch
-            if epoch is None:
+            if self._epoch is None:
                 return
             if job.cancel_asked:
                 await self._cancel_unsent(job)
                 return
-            order = await asyncio.to_thread(self.port.order, epoch, job.job)
+            epoch, order = await self._order(job.job)
             if order is None or order.run != job.run:
                 return
-            await self._send(epoch, order, run)
-
-    async def _send(self, epoch: int, order: Order, run: Run) -> None:
-        root = await self.backend.root()
-        # Not in a folder for temporaries: an agent that is killed leaves it behind, and inputs are nobody else's.
-        home = self.port.folder(order.job, order.run)
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for left in home.glob("run.*.tgz"):
-            left.unlink(missing_ok=True)
-        archive = home / f"run.{secrets.token_hex(4)}.tgz"
-        try:
             try:
-                prepared = await asyncio.to_thread(
-                    slurm_prepare.prepare,
-                    order,
-                    root,
-                    archive,
-                    lambda digest: self.port.content(epoch, order.job, digest),
-                )
-            except ValueError as fault:
-                await self._report([(run, Observation("refused", detail=str(fault)))])
+                made = await self._sender.send(epoch, order)
+            except CannotBeAsked as fault:
+                await self._tell_one((run, Observation("refused", detail=str(fault))))
                 return
-            try:
-                made = await self.backend.submit(order.job, order.run, order.name, archive, prepared.options)
             except NotStaged as error:
                 if self._beside.failed(("submit", run)) + 1 < STAGINGS:
                     raise
                 said = f"Its folder could not be laid on {self.cluster}: {error}"
-                await self._report([(run, Observation("refused", detail=said[:1000]))])
+                await self._tell_one((run, Observation("refused", detail=said[:1000])))
                 return
-        finally:
-            archive.unlink(missing_ok=True)
-        self._sent.add(run)
-        self.watch.changed()
-        if made.refusal:
-            said = f"{self.cluster} would not take it: {made.refusal}"
-            await self._report([(run, Observation("refused", detail=said))])
-        elif made.native is not None:
-            await self._report([(run, Observation("waiting", detail="In Slurm's queue.", native=made.native))])
-            self._look_again_at = time.monotonic() + WHY_IT_WAITS_SECONDS
-        else:
-            log.warning("agent.submission_in_doubt", agent=self.name, job=order.job, run=order.run, why=made.doubt)
+            self._sent.add(run)
+            self.watch.changed()
+            if made.refusal:
+                said = f"{self.cluster} would not take it: {made.refusal}"
+                await self._tell_one((run, Observation("refused", detail=said)))
+            elif made.native is not None:
+                await self._tell_one((run, Observation("waiting", detail="In Slurm's queue.", native=made.native)))
+                self._look_again_at = time.monotonic() + WHY_IT_WAITS_SECONDS
+            else:
+                log.warning("agent.submission_in_doubt", agent=self.name, job=job.job, run=job.run, why=made.doubt)
+
+    async def _orders(self, which: list[str], tell: object = None) -> Sequence[tuple[int, Order | None] | Exception]:
+        """What is to be submitted, under which epoch; one that cannot be told keeps no other from being told."""
+        if (epoch := self._epoch) is None:
+            raise Overtaken
+        try:
+            return [(epoch, order) for order in await asyncio.to_thread(self.port.orders, epoch, which)]
+        except (Overtaken, Away):
+            raise
+        except Exception as error:
+            if len(which) == 1:
+                return [error]
+            return [each for job in which for each in await self._orders([job])]
+
+    async def _tell_all(self, seen: Seen, tell: object) -> Sequence[None]:
+        await self._report(seen)
+        return [None] * len(seen)
 
     async def _cancel_unsent(self, job: Watched) -> None:
         """Nothing was sent by us, but an agent before us may have: only the run's lock can tell."""

@@ -31,6 +31,10 @@ _WATCHED = (
 )
 
 
+_EPOCH = sa.select(backends.c.epoch).where(backends.c.name == sa.bindparam("backend"))
+_EPOCH_HELD = _EPOCH.with_for_update()
+
+
 class HousePort(AgentPort):
     """For one backend; an agent elsewhere would speak the same over HTTPS."""
 
@@ -113,8 +117,7 @@ class HousePort(AgentPort):
                 _observed(ctx, job, each)
 
     def _check(self, conn: sa.Connection, epoch: int, *, lock: bool = False) -> None:
-        query = sa.select(backends.c.epoch).where(backends.c.name == self._backend)
-        if conn.execute(query.with_for_update() if lock else query).scalar() != epoch:
+        if conn.execute(_EPOCH_HELD if lock else _EPOCH, {"backend": self._backend}).scalar() != epoch:
             raise Overtaken
 
     def _follow_progress(self, job: str, piece: bytes) -> None:

@@ -19,8 +19,8 @@ class LogStore:
         self._root = root
 
     def size(self, job: str) -> int:
-        try:
-            return self._path(job).stat().st_size
+        try:  # asked of every job at every turn of an agent, where a `Path` costs more than the look
+            return os.stat(f"{self._root}/{job[-2:]}/{job}.log").st_size  # noqa: PTH116
         except FileNotFoundError:
             return 0
 

@@ -7,6 +7,7 @@ Kubernetes clusters that serve the session. Another kind adds its own there and 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -47,6 +48,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     said: tuple[Directive, ...] = ()
     script: str = ""  # its digest
     job: str = ""  # when it waits on this machine already
+    only: Target | None = None  # the place that was chosen: no other is looked at, nor when it would start there
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +70,9 @@ def machine() -> placement.Machine:
 
 def all_of(scope: Scope, wanted: Wanted) -> list[Place]:
     """The places in the order in which they are named to people. Raises ValueError for what nobody can read."""
+    if wanted.only is not None:
+        found = (each for source in SOURCES for each in source(scope, wanted) if each.target == wanted.only)
+        return list(itertools.islice(found, 1))
     places = [each for source in SOURCES for each in source(scope, wanted)]
     ran = _ran(scope, wanted)
     return [
@@ -84,11 +89,13 @@ def wall_seconds(of: Asked) -> int:
 
 
 def _here(scope: Scope, wanted: Wanted) -> list[Place]:
+    if wanted.only not in (None, Target(LOCAL)):
+        return []
     refused = placement.refusals(wanted.resources, wanted.environment, machine())
     offer = Offer(
         backend=LOCAL,
-        prices=prices.of(scope)[LOCAL],
-        starts_in=None if refused else _starts_here(scope, wanted),
+        prices=prices.here(scope),
+        starts_in=None if refused or wanted.only else _starts_here(scope, wanted),
         refusals=tuple(f"{each.path} {each.reason}" for each in refused),
     )
     return [Place(offer=offer, target=Target(LOCAL), asked=asked.here(wanted.resources))]
@@ -133,10 +140,14 @@ def _before(scope: Scope, wanted: Wanted) -> list[Waiting]:
 
 
 def _on_slurm(scope: Scope, wanted: Wanted) -> list[Place]:
-    accounts = [each for each in choosing.usable(scope, wanted.person) if each.kind == "slurm"]
+    accounts = [
+        each
+        for each in choosing.usable(scope, wanted.person)
+        if each.kind == "slurm" and wanted.only in (None, Target(each.cluster, each.id))
+    ]
     wishes = {each.id: wish(wanted.resources, wanted.said, each.defaults) for each in accounts}
     questions = {account: estimates.question(one.argv) for account, one in wishes.items()}
-    told = estimates.known(scope, questions) if questions else {}
+    told = estimates.known(scope, questions) if questions and wanted.only is None else {}
     faults = [f"{field} {said}" for field, said in environment_faults(wanted.environment)]
     return [
         Place(

@@ -114,9 +114,9 @@ def settle(
     A chosen place is not refused for a deadline or for what a scheduler said a while ago, only for the budget.
     `places` are all of them, where they are known already.
     """
-    places = places_of(scope, want) if places is None else places
     if target is not None:
-        own = [each for each in places if each.target == target]
+        known = places_of(scope, msgspec.structs.replace(want, only=target)) if places is None else places
+        own = [each for each in known if each.target == target]
         if not own:
             raise InvalidInput(f"{target.backend} is no place for it", code="cannot_honour", path="$.params.job_type")
         free = msgspec.structs.replace(own[0].offer, refusals=(), reached=True)
@@ -124,6 +124,7 @@ def settle(
         if made.chosen is None:
             raise _no_place(made)
         return Settled(place=own[0], terms=asked)
+    places = places_of(scope, want) if places is None else places
     made = plan(places, asked)
     chosen = made.chosen
     if chosen is None:

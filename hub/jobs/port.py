@@ -211,6 +211,10 @@ class ClusterPort(AgentPort, Protocol):
         """What to submit for this job; None when it is no longer to be submitted. Raises Overtaken."""
         ...
 
+    def orders(self, epoch: int, which: Sequence[str]) -> list[Order | None]:
+        """As `order`, for each of these."""
+        return [self.order(epoch, job) for job in which]
+
     def content(self, epoch: int, job: str, digest: str) -> Iterator[bytes]:
         """The bytes of one of the job's inputs."""
         ...

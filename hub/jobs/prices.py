@@ -10,9 +10,13 @@ from hub.jobs.economy import Prices
 from hub.jobs.transitions import LOCAL
 
 
+def here(scope: Scope) -> Prices:
+    """On this machine."""
+    return Prices(scope.settings.price_core_hour, scope.settings.price_gpu_hour)
+
+
 def of(scope: Scope) -> dict[str, Prices]:
     """Prices by the backend's name; one that is missing is one that nobody has told."""
-    settings = scope.settings
     rows = scope.execute(sa.select(clusters.c.name, clusters.c.price_per_core_hour, clusters.c.price_per_gpu_hour))
     there = {row.name: Prices(row.price_per_core_hour, row.price_per_gpu_hour) for row in rows}
-    return {**there, LOCAL: Prices(settings.price_core_hour, settings.price_gpu_hour)}
+    return {**there, LOCAL: here(scope)}

@@ -79,12 +79,23 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     who: str
 
 
+_BOUNDS = sa.select(quota_table).where(
+    sa.or_(
+        sa.and_(quota_table.c.kind == "person", quota_table.c.subject == sa.bindparam("person")),
+        sa.and_(quota_table.c.kind != "person", quota_table.c.subject == sa.bindparam("session")),
+    )
+)
+
+
 def check(ctx: Context, session: str, settled: Sequence[Settled]) -> list[str]:
     """What the submitter is warned of. Raises Conflict for a hard quota that these jobs together would break.
 
     Submissions that count for one account are looked at one after the other, else two could both be the last.
     """
-    for bound in bounds_for(ctx, session, ctx.actor.id):
+    bounds = bounds_for(ctx, session, ctx.actor.id)
+    if not bounds:
+        return []
+    for bound in bounds:
         ctx.tx.alone(f"quota {bound.account.kind} {bound.account.id}")
     over, warnings = judge(ctx, session, settled)
     if over:
@@ -177,14 +188,7 @@ def bounds_for(scope: Scope, session: str, person: str) -> list[Bound]:
 
 
 def _bounds(scope: Scope, session: str, person: str, *, of_students: bool = False) -> list[Bound]:
-    rows = scope.execute(
-        sa.select(quota_table).where(
-            sa.or_(
-                sa.and_(quota_table.c.kind == "person", quota_table.c.subject == person),
-                sa.and_(quota_table.c.kind != "person", quota_table.c.subject == session),
-            )
-        )
-    ).all()
+    rows = scope.execute(_BOUNDS, {"person": person, "session": session}).all()
     if any(row.kind in OF_STUDENTS for row in rows) and not of_students:
         of_students = grants.is_student(scope, session, person)
     kept = [row for row in rows if of_students or row.kind not in OF_STUDENTS]

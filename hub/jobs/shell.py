@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import secrets
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import asyncssh
 import msgspec
@@ -60,6 +60,9 @@ def command(argv: Sequence[str]) -> str:
     return shlex.join(argv)
 
 
+Heard = Callable[[bytes], None]
+
+
 class Shell:
     """One `/bin/sh` of the person who is logged in, which answers one command at a time."""
 
@@ -84,8 +87,11 @@ class Shell:
             raise OSError(f"the login shell cannot run commands under `timeout`: {done.said}")
         return shell
 
-    async def run(self, script: str, *, seconds: float) -> Done:
-        """Carry out a script in a shell of its own. Raises Doubtful, after which this shell is of no more use."""
+    async def run(self, script: str, *, seconds: float, heard: Heard | None = None) -> Done:
+        """Carry out a script in a shell of its own. Raises Doubtful, after which this shell is of no more use.
+
+        What it writes is told to `heard` as it comes, too, with a little after its end.
+        """
         encoded = script.encode("utf-8", "surrogateescape")
         if b"\0" in encoded or len(encoded) > SCRIPT_BYTES:
             raise ValueError("this is no script that can be sent as one argument")
@@ -95,8 +101,8 @@ class Shell:
             self._process.stdin.write(f"{limited}; {told}\n".encode("utf-8", "surrogateescape"))
             async with asyncio.timeout(seconds + 5 + ANSWER_SECONDS):
                 (out, code), (err, _) = await asyncio.gather(
-                    self._until_mark(self._process.stdout, with_code=True),
-                    self._until_mark(self._process.stderr, with_code=False),
+                    self._until_mark(self._process.stdout, heard, with_code=True),
+                    self._until_mark(self._process.stderr, None, with_code=False),
                 )
         except (TimeoutError, OSError, EOFError, asyncssh.Error) as error:
             self.close()
@@ -106,7 +112,9 @@ class Shell:
             raise
         return Done(code, out, err)
 
-    async def _until_mark(self, stream: asyncssh.SSHReader[bytes], *, with_code: bool) -> tuple[bytes, int]:
+    async def _until_mark(
+        self, stream: asyncssh.SSHReader[bytes], heard: Heard | None, *, with_code: bool
+    ) -> tuple[bytes, int]:
         mark = f"\n{self._mark}".encode()
         found = bytearray()
         looked = 0
@@ -119,6 +127,8 @@ class Shell:
             if not piece:
                 raise EOFError("the shell has ended")
             found += piece
+            if heard is not None:
+                heard(piece)
             if len(found) > OUTPUT_BYTES:
                 raise OSError("the command writes without end")
 

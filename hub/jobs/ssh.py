@@ -17,7 +17,7 @@ import asyncssh
 import msgspec
 
 from hub.jobs.breaker import Breaker
-from hub.jobs.shell import Done, Doubtful, Shell, SshError, Unreachable, command
+from hub.jobs.shell import Done, Doubtful, Heard, Shell, SshError, Unreachable, command
 
 __all__ = ["Connection", "Done", "Doubtful", "Held", "HostKeyChanged", "KeyRefused", "Login", "SshError", "Unreachable"]
 __all__ += ["CertificateEnded", "Certified", "command", "host_key_of"]
@@ -151,17 +151,20 @@ class Connection:
         """How many channels of the open connection were in use at once."""
         return self._link.most if self._link else 0
 
-    async def run(self, script: str, *, seconds: float = 30.0, urgent: bool = False) -> Done:
+    async def run(
+        self, script: str, *, seconds: float = 30.0, urgent: bool = False, heard: Heard | None = None
+    ) -> Done:
         """Carry out a script in a standing shell. Raises Unreachable (nothing happened) or Doubtful.
 
-        What is urgent does not wait behind others: it takes a shell of its own where all are busy.
+        What is urgent does not wait behind others: it takes a shell of its own where all are busy. What is written
+        there is told to `heard` as it comes, too.
         """
         if urgent and self._shells.locked():
-            return await self._run_in_one(script, seconds, urgent=True)
+            return await self._run_in_one(script, seconds, heard, urgent=True)
         async with self._shells:
-            return await self._run_in_one(script, seconds, urgent=False)
+            return await self._run_in_one(script, seconds, heard, urgent=False)
 
-    async def _run_in_one(self, script: str, seconds: float, *, urgent: bool) -> Done:
+    async def _run_in_one(self, script: str, seconds: float, heard: Heard | None, *, urgent: bool) -> Done:
         link = await self._connected()
         while link.idle and link.idle[-1].broken:
             link.idle.pop()
@@ -178,7 +181,7 @@ class Connection:
                     raise Unreachable(f"{self.login.shown} gives no shell: {error}") from None
                 raise
         try:
-            return await shell.run(script, seconds=seconds)
+            return await shell.run(script, seconds=seconds, heard=heard)
         finally:
             if shell.broken or urgent:
                 shell.close()

@@ -139,11 +139,14 @@ def head(scope: Scope, session: str, script: PinnedScript) -> str:
     return data.decode(errors="replace")
 
 
+_WAITING = sa.select(sa.func.count()).where(
+    jobs.c.submitted_by == sa.bindparam("person"), jobs.c.state.not_in(TERMINAL)
+)
+
+
 def check_queue(ctx: Scope, more: int) -> None:
     """A queue that grows without end serves nobody. Raises TooMany."""
-    waiting = ctx.execute(
-        sa.select(sa.func.count()).where(jobs.c.submitted_by == ctx.actor.id, jobs.c.state.not_in(TERMINAL))
-    ).scalar_one()
+    waiting = ctx.execute(_WAITING, {"person": ctx.actor.id}).scalar_one()
     if waiting + more > limits.OPEN_JOBS_PER_PERSON:
         raise TooMany(
             f"you have {waiting} jobs that have not ended; {limits.OPEN_JOBS_PER_PERSON} are allowed",

@@ -28,9 +28,25 @@ PLACE, START, COLLECT = "place_jobs", "start_job", "collect_job"
 Job = sa.Row[Any]
 
 
+# Built once: a statement costs more to build than to carry out.
+ONE = sa.select(jobs).where(jobs.c.id == sa.bindparam("which"))
+_LOCKED = ONE.with_for_update()
+_LOOKED_AT = (
+    sa.select(steps.steps.c.id)
+    .where(
+        steps.steps.c.kind == PLACE,
+        steps.steps.c.done_at.is_(None),
+        steps.steps.c.attempt == 0,
+        steps.steps.c.due_at <= sa.bindparam("now"),
+    )
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+
+
 def lock(ctx: Context, job_id: str) -> Job | None:
     """The job's row, held until this unit of work ends."""
-    return ctx.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
+    return ctx.execute(_LOCKED, {"which": job_id}).first()
 
 
 def happen(ctx: Context, job: Job, event: Event, reason: str = "", **values: Any) -> State:
@@ -59,9 +75,7 @@ def look_at_queue(ctx: Context) -> None:
 
     The row is held until this unit of work ends, so that they cannot begin before; one being begun is passed by.
     """
-    to_come = sa.and_(steps.steps.c.kind == PLACE, steps.steps.c.done_at.is_(None), steps.steps.c.attempt == 0)
-    query = sa.select(steps.steps.c.id).where(to_come, steps.steps.c.due_at <= ctx.now)
-    if ctx.execute(query.limit(1).with_for_update(skip_locked=True)).first() is None:
+    if ctx.execute(_LOOKED_AT, {"now": ctx.now}).first() is None:
         ctx.enqueue(PLACE, LOCAL, queue=LOCAL)
 
 
@@ -73,11 +87,6 @@ def running_by_person(scope: Scope) -> dict[str, int]:
         .group_by(jobs.c.submitted_by)
     )
     return {row.submitted_by: row.running for row in rows}
-
-
-def queue_order(scope: Scope) -> list[str]:
-    """The waiting jobs in the order in which they will start."""
-    return [each.job for each in turns.line(scope).order]
 
 
 @steps.runs(PLACE)

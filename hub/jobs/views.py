@@ -34,7 +34,7 @@ from hub.jobs.requests import Environment, Resources
 from hub.jobs.rules import State
 from hub.jobs.step_tables import workflow_steps
 from hub.jobs.tables import backends, jobs, workflows
-from hub.jobs.transitions import Job
+from hub.jobs.transitions import ONE, Job
 from hub.people.views import PersonView, people
 from hub.sessions.names import full_name, known_sessions
 
@@ -260,7 +260,7 @@ def looked_at(scope: Scope, ref: str) -> JobView:
 def job(scope: Scope, ref: str) -> JobView:
     """One job by any name it has."""
     job_id = scope.access.find("job", ref, "job:read")
-    row = scope.execute(sa.select(jobs).where(jobs.c.id == job_id)).one()
+    row = scope.execute(ONE, {"which": job_id}).one()
     base = _rows(scope, [row])[0]
     end: dict[str, Any] = row.exit or {}
     resources = msgspec.convert(row.resources, Resources)
@@ -581,8 +581,10 @@ def _input(scope: Scope, given: dict[str, Any]) -> InputView:
     )
 
 
+_OUTPUTS = sa.select(versions).where(versions.c.job == sa.bindparam("which")).order_by(versions.c.path)
+
+
 def _outputs(scope: Scope, job_id: str) -> list[OutputView]:
-    rows = scope.execute(sa.select(versions).where(versions.c.job == job_id).order_by(versions.c.path))
     return [
         OutputView(
             path=row.path,
@@ -594,7 +596,7 @@ def _outputs(scope: Scope, job_id: str) -> list[OutputView]:
             media_type=row.media_type,
             url=f"{scope.settings.origin}/artifacts/{row.id}",
         )
-        for row in rows
+        for row in scope.execute(_OUTPUTS, {"which": job_id})
     ]
 
 

@@ -68,6 +68,29 @@ def test_the_table_is_shown_without_recording_a_job_and_fills_as_schedulers_answ
     assert count(house, jobs) == count(house, job_plans) == 0
 
 
+@pytest.mark.parametrize(("name", "backend", "most"), [("raven", "raven", 0.2), ("swift", "swift", 1.0)])
+def test_a_place_that_was_named_is_taken_at_its_price_and_no_other_is_looked_at(
+    house: House, ana: Actor, perform: Perform, two: dict[str, str], name: str, backend: str, most: float
+) -> None:
+    answers(house, two["swift"], 0)
+    asked: list[str] = []
+    engine = house.db.write_engine
+    note = lambda conn, cursor, statement, *rest: asked.append(statement)  # noqa: E731
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        made = perform(ana, "job_submit", script=SCRIPT, cluster=name, resources=TWO_NODES)
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
+    with house.db.read() as conn:
+        kept = conn.execute(sa.select(job_plans).where(job_plans.c.job == made["id"])).one()
+    assert (made["backend"], kept.cores, kept.core_hour) == (backend, 2, most / 2)
+    assert kept.offers is None and kept.why == ""
+    others = ("start_estimates", "kubernetes_clusters", "max(jobs.ended_at")
+    assert asked and not [each for each in asked if any(other in each for other in others)]
+    with pytest.raises(Conflict, match="the budget is"):
+        perform(ana, "job_submit", script=SCRIPT, cluster=name, resources=TWO_NODES, budget=0.1)
+
+
 def test_a_deadline_is_met_for_more_money_and_the_choice_is_kept_with_its_reason(
     house: House, ana: Actor, perform: Perform, two: dict[str, str]
 ) -> None:

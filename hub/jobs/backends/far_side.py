@@ -99,6 +99,18 @@ tell EXIT
 exit "$c"
 """
 
+# In a run's folder, which lies at $d: sbatch is called, unless somebody ever did.
+LOCK_AND_CALL = f"""cd "$d" || exit {NOT_STAGED}
+[ -s job.id ] && exec cat job.id
+mkdir submit.lock || exit {LOCKED}
+{{sbatch}} > submit.out 2> submit.err
+c=$?
+[ -s submit.err ] && cat submit.err >&2
+[ "$c" -eq 0 ] || {{{{ echo "sbatch ended with $c"; exit {NOT_SUBMITTED}; }}}}
+while read -r l; do printf '%s\\n' "$l"; done < submit.out
+mv submit.out job.id
+"""
+
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
     """What a run starts: a command, what is set for it, and where below its folder it begins."""
@@ -169,16 +181,7 @@ if [ ! -e "$d/staged" ]; then
     mv -T "$s" "$d" 2>/dev/null || {{ rm -rf "$s"; [ -e "$d/staged" ] || exit {NOT_STAGED}; }}
     {tidy}
 fi
-cd "$d" || exit {NOT_STAGED}
-[ -s job.id ] && exec cat job.id
-mkdir submit.lock || exit {LOCKED}
-{command(sbatch(root, job, run, options))} > submit.out 2> submit.err
-c=$?
-[ -s submit.err ] && cat submit.err >&2
-[ "$c" -eq 0 ] || {{ echo "sbatch ended with $c"; exit {NOT_SUBMITTED}; }}
-while read -r l; do printf '%s\\n' "$l"; done < submit.out
-mv submit.out job.id
-"""
+{LOCK_AND_CALL.format(sbatch=command(sbatch(root, job, run, options)))}"""
 
 
 def incoming(root: str, job: str, run: int) -> str:

@@ -7,9 +7,11 @@ enters its program under a lock of its own. A question that failed tells nothing
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import datetime as dt
+import io
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -18,13 +20,13 @@ from pathlib import Path
 import asyncssh
 import msgspec
 
-from hub.jobs.backends import far_side, far_sweep, slurm_outside, slurm_rules
+from hub.jobs.backends import far_batch, far_side, far_sweep, slurm_outside, slurm_rules
 from hub.jobs.backends.ends import Folder, folders
 from hub.jobs.backends.slurm_outside import Shown
 from hub.jobs.backends.slurm_rules import Estimate, Partition, Row
-from hub.jobs.backends.staging import small
+from hub.jobs.backends.staging import Laid, bundle, small
 from hub.jobs.port import Wished
-from hub.jobs.shell import Done, Doubtful, SshError
+from hub.jobs.shell import Done, Doubtful, Heard, SshError, Unreachable
 from hub.jobs.ssh import Connection, command
 
 Run = tuple[str, int]
@@ -32,6 +34,8 @@ Run = tuple[str, int]
 QUERY_SECONDS, SUBMIT_SECONDS, UNPACK_SECONDS = 60.0, 120.0, 3600.0
 AT_A_TIME = 500
 UPLOAD_PIECE = 1 << 18
+# A batch is one argument of a shell; beside its files and options a member has its paths, and its heads in the archive.
+BATCH_BYTES, MEMBER_BYTES = 100 << 10, 2 << 10
 
 
 class SchedulerAway(SshError):
@@ -61,6 +65,22 @@ class Submitted(msgspec.Struct, frozen=True):
     native: str | None = None
     refusal: str = ""
     doubt: str = ""
+
+
+class Parcel(msgspec.Struct, frozen=True, kw_only=True):
+    """A small submission: the run's folder with all its bytes, and the options for sbatch."""
+
+    job: str
+    run: int
+    name: str
+    options: Sequence[str]
+    laid: Laid
+    packed_bytes: int
+    at: int
+
+
+Answered = Submitted | Exception
+Told = Callable[[int, Submitted], None]
 
 
 class SlurmBackend:
@@ -100,9 +120,17 @@ class SlurmBackend:
         self.asked = [(at, kind) for at, kind in self.asked if now - at < 60.0]
         return len([kind for _, kind in self.asked if kind in kinds])
 
-    async def _ask(self, kind: str, script: str, *, seconds: float = QUERY_SECONDS, urgent: bool = False) -> Done:
+    async def _ask(
+        self,
+        kind: str,
+        script: str,
+        *,
+        seconds: float = QUERY_SECONDS,
+        urgent: bool = False,
+        heard: Heard | None = None,
+    ) -> Done:
         self.asked.append((self._clock(), kind))
-        return await self.connection.run(script, seconds=seconds, urgent=urgent)
+        return await self.connection.run(script, seconds=seconds, urgent=urgent, heard=heard)
 
     # --- submitting
 
@@ -111,32 +139,87 @@ class SlurmBackend:
 
         Both mean that sbatch was not called by us, now. Everything that leaves room for doubt is a doubt.
         """
-        root = await self.root()
         packed = small(archive)
         if packed is None:
-            await self._upload(archive, far_side.incoming(root, job, run))
-        token = slurm_rules.token_of(self.hub, job, run)
+            await self._upload(archive, far_side.incoming(await self.root(), job, run))
+        return await self._submit(job, run, self._options(job, run, name, options), packed)
+
+    async def _submit(self, job: str, run: int, options: Sequence[str], packed: bytes | None) -> Submitted:
         script = far_side.submit(
-            root,
+            await self.root(),
             job,
             run,
             nonce=secrets.token_hex(8),
             bundle=None if packed is None else base64.encodebytes(packed).decode().strip(),
-            options=[*slurm_rules.known_by(name, token), *options],
+            options=options,
         )
         try:
             done = await self._ask("submit", script, seconds=SUBMIT_SECONDS if packed else UNPACK_SECONDS)
         except Doubtful as doubt:
-            return Submitted(doubt=f"the answer to its submission was lost: {doubt}")
-        if done.code == 0 and (native := slurm_rules.accepted(done.out.decode(errors="replace"))) is not None:
-            return Submitted(native)
-        if done.code == far_side.NOT_STAGED:
-            raise NotStaged(done.said or "its folder could not be laid")
-        if done.code == far_side.NOT_SUBMITTED and (words := slurm_rules.refusal(done.err.decode(errors="replace"))):
-            return Submitted(refusal=words)
-        if done.code == far_side.LOCKED:
-            return Submitted(doubt="it was submitted before, and nobody wrote down the answer")
-        return Submitted(doubt=f"sbatch gave no clear answer: {done.said[:300]}")
+            return _lost(doubt)
+        return _became(done)
+
+    async def submit_all(self, batch: Sequence[Parcel], told: Told = lambda at, made: None) -> list[Answered]:
+        """As `submit`, for each of several that are small, by one command. Raises Unreachable.
+
+        Each answer is about one of them alone, and who was accepted is `told` while others still wait; when no answer
+        comes there is doubt. Who stands in the way of others is sent alone, and so is everybody who was kept from
+        being laid or come to.
+        """
+        members = [
+            far_batch.Member(each.job, each.run, self._options(each.job, each.run, each.name, each.options))
+            for each in batch
+        ]
+        if len(batch) == 1:
+            packed = await asyncio.to_thread(_packed, batch, alone=True)
+            try:
+                return [await self._submit(batch[0].job, batch[0].run, members[0].options, packed)]
+            except NotStaged as error:
+                return [error]
+        packed = await asyncio.to_thread(_packed, batch)
+        archive, mark = base64.encodebytes(packed).decode().strip(), secrets.token_hex(16)
+        listening = _Listening(mark, told)
+        try:
+            script = far_batch.submit(await self.root(), members, nonce=secrets.token_hex(8), mark=mark, bundle=archive)
+            self.asked += [(self._clock(), "submit")] * (len(batch) - 1)
+            # One that hangs does so as long as it may alone; the others take their time, too.
+            seconds = SUBMIT_SECONDS * (1 + len(batch) / 60)
+            done = await self._ask("submit", script, seconds=seconds, heard=listening.heard)
+        except ValueError:  # it is no script that can be sent, and nothing was
+            return [await self._alone(each) for each in batch]
+        except Doubtful as doubt:
+            return [listening.accepted.get(at, _lost(doubt)) for at in range(len(batch))]
+        found: list[Answered] = []
+        for each, said in zip(batch, far_batch.answers(done, mark, len(batch)), strict=False):
+            try:
+                found.append(_became(said))
+            except NotStaged:
+                found.append(await self._alone(each))
+        if len(found) < len(batch):
+            found.append(Submitted(doubt=f"the command that carried it ended with {done.code} before it was answered"))
+        # They go one after the other, and what would have begun the next has ended: these were not come to.
+        for each in batch[len(found) :]:
+            found.append(await self._alone(each))
+        return found
+
+    async def _alone(self, parcel: Parcel) -> Answered:
+        try:
+            return (await self.submit_all([parcel]))[0]
+        except (Unreachable, ValueError) as error:
+            return error
+
+    def fits(self, waiting: Sequence[Parcel]) -> int:
+        """How many of those who wait, from the first, go by one command; at least one."""
+        size = count = 0
+        for each in waiting:
+            size += each.packed_bytes * 4 // 3 + sum(map(len, each.options)) * 2 + MEMBER_BYTES
+            if count and size > BATCH_BYTES:
+                break
+            count += 1
+        return count
+
+    def _options(self, job: str, run: int, name: str, options: Sequence[str]) -> list[str]:
+        return [*slurm_rules.known_by(name, slurm_rules.token_of(self.hub, job, run)), *options]
 
     async def _upload(self, archive: Path, target: str) -> None:
         """Bring the archive there, from where an earlier try broke off: its bytes are always the same."""
@@ -288,6 +371,46 @@ class SlurmBackend:
             raise SchedulerAway(f"sinfo: {done.said[:300]}")
         told = done.out.decode(errors="replace")
         return slurm_rules.sinfo(told), slurm_rules.waiting(told)
+
+
+class _Listening:
+    """What a batch that is under way has answered so far: who was accepted."""
+
+    def __init__(self, mark: str, told: Told) -> None:
+        self.accepted: dict[int, Submitted] = {}
+        self._mark, self._told, self._said = mark, told, b""
+
+    def heard(self, piece: bytes) -> None:
+        self._said += piece
+        for at, (out, code) in far_batch.marked(self._said, self._mark).items():
+            native = slurm_rules.accepted(out.decode(errors="replace")) if code == 0 else None
+            if native is not None and at not in self.accepted:
+                self.accepted[at] = Submitted(native)
+                self._told(at, self.accepted[at])
+
+
+def _packed(batch: Sequence[Parcel], *, alone: bool = False) -> bytes:
+    """The archive of a batch, or of one that goes alone."""
+    packed = io.BytesIO()
+    bundle(packed, (("" if alone else far_batch.folder_in(each.job, each.run), each.laid, each.at) for each in batch))
+    return packed.getvalue()
+
+
+def _became(done: Done) -> Submitted:
+    """What a submission's answer means. Raises NotStaged; what leaves room for doubt is a doubt."""
+    if done.code == 0 and (native := slurm_rules.accepted(done.out.decode(errors="replace"))) is not None:
+        return Submitted(native)
+    if done.code == far_side.NOT_STAGED:
+        raise NotStaged(done.said or "its folder could not be laid")
+    if done.code == far_side.NOT_SUBMITTED and (words := slurm_rules.refusal(done.err.decode(errors="replace"))):
+        return Submitted(refusal=words)
+    if done.code == far_side.LOCKED:
+        return Submitted(doubt="it was submitted before, and nobody wrote down the answer")
+    return Submitted(doubt=f"sbatch gave no clear answer: {done.said[:300]}")
+
+
+def _lost(doubt: Doubtful) -> Submitted:
+    return Submitted(doubt=f"the answer to its submission was lost: {doubt}")
 
 
 def _pieces(data: bytes) -> dict[Run, tuple[int, bytes]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -29,6 +30,19 @@ class Laid(msgspec.Struct, frozen=True):
 
     contents: list[Content]
     folders: list[str]
+
+    @property
+    def size(self) -> int:
+        """How many bytes its files have."""
+        return sum(each.size for each in self.contents)
+
+    @property
+    def packed_bytes(self) -> int:
+        """How many bytes its files have when they are compressed, about; of what is held in memory."""
+        packing = zlib.compressobj(1)
+        return sum(len(packing.compress(piece)) for each in self.contents for piece in each.pieces) + len(
+            packing.flush()
+        )
 
     def written(self) -> dict[str, str]:
         """The files that the hub writes itself, by path; inputs are named elsewhere."""
@@ -56,28 +70,44 @@ class _Pieces(io.RawIOBase):
         return len(taken)
 
 
-def bundle(target: BinaryIO, contents: Iterable[Content], folders: Iterable[str], at: int) -> None:
-    """Write the archive, compressed; every file carries the time `at`, by which an untouched input is known later."""
+def bundle(target: BinaryIO, runs: Iterable[tuple[str, Laid, int]]) -> None:
+    """Write an archive, compressed, of runs' folders: below which folder in it, what is laid, and its files' time.
+
+    By that time an untouched input is known later.
+    """
     # No name and no time in gzip's head: two workers must make the same bytes.
     with (
         gzip.GzipFile(filename="", mode="wb", fileobj=target, compresslevel=1, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for folder in sorted(set(folders)):
-            head = tarfile.TarInfo(folder)
-            head.type, head.mode, head.mtime = tarfile.DIRTYPE, 0o700, at
-            archive.addfile(head)
-        for each in contents:
-            head = tarfile.TarInfo(each.path)
-            head.size, head.mtime, head.mode = each.size, at, 0o700 if each.executable else 0o600
-            archive.addfile(head, io.BufferedReader(_Pieces(iter(each.pieces))))
+        for below, laid, at in runs:
+            prefix = f"{below}/" if below else ""
+            parents = {parent.as_posix() for each in laid.contents for parent in PurePosixPath(each.path).parents}
+            for folder in sorted({*laid.folders, *parents} - {"."}):
+                head = tarfile.TarInfo(prefix + folder)
+                head.type, head.mode, head.mtime = tarfile.DIRTYPE, 0o700, at
+                archive.addfile(head)
+            for each in laid.contents:
+                head = tarfile.TarInfo(prefix + each.path)
+                head.size, head.mtime, head.mode = each.size, at, 0o700 if each.executable else 0o600
+                archive.addfile(head, io.BufferedReader(_Pieces(iter(each.pieces))))
 
 
 def lay(target: Path, laid: Laid, at: int) -> None:
     """Write a run's folder as an archive, with the folders that its files stand in."""
-    parents = {parent.as_posix() for each in laid.contents for parent in PurePosixPath(each.path).parents}
     with target.open("wb") as file:
-        bundle(file, laid.contents, {*laid.folders, *parents} - {"."}, at)
+        bundle(file, [("", laid, at)])
+
+
+def held(laid: Laid) -> Laid:
+    """The same with all bytes in memory, to be written as often as need be. Raises OSError for a wrong size."""
+    contents = []
+    for each in laid.contents:
+        data = b"".join(each.pieces)
+        if len(data) != each.size:
+            raise OSError(f"{each.path} has {len(data)} bytes, and should have {each.size}")
+        contents.append(msgspec.structs.replace(each, pieces=[data]))
+    return Laid(contents, laid.folders)
 
 
 def text(path: str, said: str | bytes, *, executable: bool = False) -> Content:

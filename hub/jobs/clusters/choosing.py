@@ -21,35 +21,35 @@ from hub.jobs.tables import jobs
 WHERE = "$.params.job_type"
 
 
-def usable(scope: Scope, person: str) -> list[Account]:
-    """The accounts of this person that jobs can go to."""
-    alive = (
+_USABLE = (
+    sa.select(
+        cluster_accounts.c.id,
+        cluster_accounts.c.standing,
+        cluster_accounts.c.kind.label("served_by"),
+        cluster_accounts.c.certificate_until,
+        clusters.c.name,
+        clusters.c.kind,
+        clusters.c.defaults,
+        clusters.c.price_per_core_hour,
+        clusters.c.price_per_gpu_hour,
         sa.select(sa.func.count())
         .where(jobs.c.account == cluster_accounts.c.id, jobs.c.state.not_in(TERMINAL))
         .scalar_subquery()
+        .label("alive"),
     )
-    rows = scope.execute(
-        sa.select(
-            cluster_accounts.c.id,
-            cluster_accounts.c.standing,
-            cluster_accounts.c.kind.label("served_by"),
-            cluster_accounts.c.certificate_until,
-            clusters.c.name,
-            clusters.c.kind,
-            clusters.c.defaults,
-            clusters.c.price_per_core_hour,
-            clusters.c.price_per_gpu_hour,
-            alive.label("alive"),
-        )
-        .join(clusters, clusters.c.id == cluster_accounts.c.cluster)
-        .where(
-            cluster_accounts.c.person == person,
-            cluster_accounts.c.tested_at.is_not(None),
-            cluster_accounts.c.removed_at.is_(None),
-            clusters.c.removed_at.is_(None),
-        )
+    .join(clusters, clusters.c.id == cluster_accounts.c.cluster)
+    .where(
+        cluster_accounts.c.person == sa.bindparam("person"),
+        cluster_accounts.c.tested_at.is_not(None),
+        cluster_accounts.c.removed_at.is_(None),
+        clusters.c.removed_at.is_(None),
     )
-    return [_account(scope, row) for row in rows]
+)
+
+
+def usable(scope: Scope, person: str) -> list[Account]:
+    """The accounts of this person that jobs can go to."""
+    return [_account(scope, row) for row in scope.execute(_USABLE, {"person": person})]
 
 
 def _account(scope: Scope, row: Any) -> Account:

@@ -73,24 +73,31 @@ class ClusterHousePort(HousePort, ClusterPort):
         return sa.and_(jobs.c.account == self._backend, sa.or_(alive, coming))
 
     def order(self, epoch: int, job: str) -> Order | None:
+        return self.orders(epoch, [job])[0]
+
+    def orders(self, epoch: int, which: Sequence[str]) -> list[Order | None]:
         with self._house.db.read() as conn:
             self._check(conn, epoch)
-            row = conn.execute(sa.select(jobs).where(jobs.c.id == job, jobs.c.account == self._backend)).first()
-            if row is None or row.state != "SUBMITTING":
-                return None
+            rows = conn.execute(sa.select(jobs).where(jobs.c.id.in_(which), jobs.c.account == self._backend)).all()
             defaults = conn.execute(
                 sa.select(clusters.c.defaults)
                 .join(cluster_accounts, cluster_accounts.c.cluster == clusters.c.id)
                 .where(cluster_accounts.c.id == self._backend)
             ).scalar_one()
-            handle = conn.execute(sa.select(persons.c.handle).where(persons.c.id == row.submitted_by)).scalar()
-        text = None
-        if row.script_sealed is not None:
-            text = unseal(self._house.keys.domain(row.session), row.script_sealed, f"script:{row.id}").decode()
+            people = {row.submitted_by for row in rows}
+            told = conn.execute(sa.select(persons.c.id, persons.c.handle).where(persons.c.id.in_(people)))
+            handles = {row.id: row.handle for row in told}
+        found: dict[str, Order] = {}
         store = self._house.port(BlobStore)  # type: ignore[type-abstract]
-        order = order_of(store, row, text, defaults, handle or "")
-        self._remember(order)
-        return order
+        for row in rows:
+            if row.state == "SUBMITTING":
+                text = None
+                if row.script_sealed is not None:
+                    key = self._house.keys.domain(row.session)
+                    text = unseal(key, row.script_sealed, f"script:{row.id}").decode()
+                found[row.id] = order_of(store, row, text, defaults, handles.get(row.submitted_by, ""))
+                self._remember(found[row.id])
+        return [found.get(job) for job in which]
 
     def _remember(self, order: Order) -> None:
         """How the inputs lie there, by which an untouched one is known when outputs are looked for."""

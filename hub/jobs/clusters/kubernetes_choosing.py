@@ -25,10 +25,12 @@ KIND = "kubernetes"
 NONE = "no Kubernetes cluster is registered with this hub"
 
 
+_KIND = sa.select(clusters.c.kind).where(clusters.c.name == sa.bindparam("name"), clusters.c.removed_at.is_(None))
+
+
 def kind_of(scope: Scope, cluster: str) -> str | None:
     """Of which kind a cluster is; None when none is called so."""
-    named = sa.select(clusters.c.kind).where(clusters.c.name == cluster, clusters.c.removed_at.is_(None))
-    found: str | None = scope.execute(named).scalar()
+    found: str | None = scope.execute(_KIND, {"name": cluster}).scalar()
     return found
 
 

@@ -274,12 +274,19 @@ def is_connected(scope: Scope, account: str) -> bool:
     return until is not None and until > scope.house.clock.now()
 
 
+# Asked for every job that is shown, and so built once.
+_KIND = (
+    sa.select(clusters.c.kind)
+    .join(cluster_accounts, cluster_accounts.c.cluster == clusters.c.id)
+    .where(cluster_accounts.c.id == sa.bindparam("account"))
+)
+
+
 def kind_of(scope: Scope, account: str | None) -> str:
     """What kind of cluster an account is on; empty for this machine."""
     if account is None:
         return ""
-    query = sa.select(clusters.c.kind).join(cluster_accounts, cluster_accounts.c.cluster == clusters.c.id)
-    return str(scope.execute(query.where(cluster_accounts.c.id == account)).scalar() or "")
+    return str(scope.execute(_KIND, {"account": account}).scalar() or "")
 
 
 def own_account(scope: Scope, cluster: str) -> Any | None:
