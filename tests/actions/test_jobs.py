@@ -15,9 +15,8 @@ import sqlalchemy as sa
 from hub.core.context import Actor
 from hub.core.errors import Conflict, HubError, InvalidInput, NotAllowed, NotFound, TooMany, Unavailable
 from hub.core.house import House
-from hub.jobs import views
+from hub.jobs import turns, views
 from hub.jobs.tables import jobs, workflows
-from hub.jobs.transitions import queue_order
 from tests.jobs import add_file, run_steps
 
 Perform = Callable[..., Any]
@@ -211,7 +210,7 @@ def test_the_queue_goes_round_over_people_and_shows_the_place(
     mine = [perform(ana, "job_submit", script="#!/bin/sh\n")["id"] for _ in range(3)]
     his = perform(ben, "job_submit", script="#!/bin/sh\n")["id"]
     with house.scope(ana) as scope:
-        assert queue_order(scope) == [mine[0], his, mine[1], mine[2]]
+        assert [each.job for each in turns.line(scope).order] == [mine[0], his, mine[1], mine[2]]
     assert job_of(house, ben, his).place_in_queue == 2
     assert job_of(house, ben, his).reason == "2nd in the queue: one person takes turns with its owner."
     assert job_of(house, ana, mine[2]).reason == (

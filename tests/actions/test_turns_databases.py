@@ -20,7 +20,6 @@ from hub.core.settings import Settings
 from hub.jobs import turns, views
 from hub.jobs.dry_plan import plan_job
 from hub.jobs.tables import jobs
-from hub.jobs.transitions import queue_order
 from hub.perform import perform
 from tests.actions.cluster_fixtures import PaperCluster
 from tests.actions.notebook_fixtures import grant
@@ -64,7 +63,7 @@ def used(house: House, who: Actor, hours: float, ago: dt.timedelta, **more: Any)
 
 def order(house: House, who: Actor) -> list[str]:
     with house.scope(who) as scope:
-        return queue_order(scope)
+        return [each.job for each in turns.line(scope).order]
 
 
 def reason(house: House, who: Actor, job: str) -> str:
