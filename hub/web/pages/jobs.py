@@ -10,6 +10,7 @@ from hub.core.context import Scope
 from hub.jobs import rules
 from hub.jobs import views as jobs
 from hub.jobs.clusters import choosing
+from hub.jobs.clusters.views import kind_of
 from hub.orchestrator import views as experiments
 from hub.orchestrator.views import ExperimentView
 from hub.sessions import views as sessions
@@ -22,6 +23,7 @@ class Form(msgspec.Struct, frozen=True):
 
     session: str
     clusters: list[str]
+    watched: list[str]  # those on which a job submitted by other means can be watched
 
 
 def show(scope: Scope, params: dict[str, str]) -> str:
@@ -39,13 +41,15 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         use=f"{frames.home_of(session)}/usage",
         older=f"{here}?cursor={page.cursor}" if page.cursor else "",
         ways=_ways(session.name) if may_submit else [],
-        form=Form(session.id, _clusters(scope)) if may_submit else None,
+        form=_form(scope, session.id) if may_submit else None,
         experiments=[_experiment(each, scope.now) for each in experiments.session_experiments(scope, session.id)],
     )
 
 
-def _clusters(scope: Scope) -> list[str]:
-    return sorted(each.cluster for each in choosing.usable(scope, scope.actor.id))
+def _form(scope: Scope, session: str) -> Form:
+    usable = choosing.usable(scope, scope.actor.id)
+    names = sorted(each.cluster for each in usable)
+    return Form(session, names, sorted(each.cluster for each in usable if kind_of(scope, each.id) == "slurm"))
 
 
 def _experiment(view: ExperimentView, now: dt.datetime) -> JobRow:
