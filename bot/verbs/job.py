@@ -241,6 +241,15 @@ def watch_job(door: Door, which: str | None, session: str | None, follow: bool) 
     return job_card(one, door, live=JobLive(one.id, log=follow))
 
 
+@job.command("unwatch")
+@click.argument("which", metavar="JOB")
+@session_option
+@click.pass_obj
+def unwatch_job(door: Door, which: str, session: str | None) -> Reply:
+    """Stop watching JOB of yours that was submitted outside the hub; it goes on where it is."""
+    return _steered(door, "job_unwatch", which, session)
+
+
 @job.command("logs")
 @click.argument("which", metavar="JOB", required=False)
 @session_option

@@ -15,7 +15,7 @@ from hub.core.actions import Action, handles
 from hub.core.context import Context
 from hub.core.errors import Conflict, NotFound
 from hub.core.ids import new_id
-from hub.jobs import names, submission, views
+from hub.jobs import names, steering, submission, transitions, views
 from hub.jobs.clusters import choosing
 from hub.jobs.clusters.rules import Account
 from hub.jobs.clusters.views import kind_of
@@ -23,6 +23,7 @@ from hub.jobs.requests import Environment, Resources
 from hub.jobs.rules import TERMINAL
 from hub.jobs.tables import jobs
 
+UNWATCHED = "No longer watched: it was left to itself on its cluster, and how it ends is not known here."
 NOTE = "Submitted outside the hub, which only looks on: no file of it is fetched."
 
 
@@ -54,6 +55,37 @@ def watch_job(act: WatchJob, ctx: Context) -> views.JobView:
     ctx.about("job", job, session, number=number, state="SUBMITTING", account=account.id)
     ctx.publish(f"agent:{account.id}", {"job": job})
     return views.job(ctx, job)
+
+
+class UnwatchJob(Action, frozen=True, tag="job_unwatch"):
+    """Stop watching a job that was submitted outside the hub; it goes on there, and nobody here learns how it ends."""
+
+    job: Annotated[str, Meta(min_length=1, max_length=300)]
+
+
+@handles(UnwatchJob, needs="job:cancel")
+def unwatch_job(act: UnwatchJob, ctx: Context) -> views.JobView:
+    """Only whoever watches it; what is asked of its cluster already is left to happen."""
+    job_id = ctx.access.find("job", act.job, "job:cancel")
+    job = transitions.lock(ctx, job_id)
+    assert job is not None
+    steering.own(ctx, job, "only they can stop watching it")
+    if not job.attached:
+        raise Conflict(
+            f"job {job.number} was submitted by the hub, which looks after it to its end",
+            code="not_attached",
+            path="$.params.job",
+            hint="`job cancel` ends it; `notify none` says nothing of it any more",
+        )
+    if job.state in TERMINAL:
+        raise Conflict(f"job {job.number} is watched no more", code="job_is_over", path="$.params.job")
+    ctx.about("job", job.id, job.session, state=job.state)
+    own = ctx.lines[-1]
+    transitions.happen(ctx, job, "lost", UNWATCHED, ended_at=ctx.now)
+    # The answer carries the line of the action, which is its last.
+    ctx.lines = [*(line for line in ctx.lines if line is not own), own]
+    ctx.publish(f"agent:{job.account}", {"job": job.id})
+    return views.job(ctx, job_id)
 
 
 def _account(ctx: Context, cluster: str) -> Account:

@@ -105,3 +105,38 @@ def test_it_is_ended_or_held_by_nobody_but_its_owner(house: House, ana: Actor, b
     raven.tell(job, "nothing", native="", wish=PassedOn(1))
     assert job_of(house, ben, job).held
     assert perform(ben, "job_cancel", job=job)["cancel_asked"]
+
+
+@pytest.mark.parametrize("seen", ["", "waiting", "started"])
+def test_who_watches_it_stops_and_it_is_left_to_itself(
+    house: House, ana: Actor, ben: Actor, perform: Perform, raven: PaperCluster, seen: str
+) -> None:
+    job = perform(ana, "job_watch", cluster="raven", native="41")["id"]
+    if seen:
+        raven.tell(job, seen, "fox7", native="41")
+    with pytest.raises(NotFound):
+        perform(ben, "job_unwatch", job=job)
+    left = perform(ana, "job_unwatch", job=job)
+    assert (left["state"], left["cancel_asked"]) == ("UNKNOWN_OUTCOME", False)
+    assert left["reason"].startswith("No longer watched")
+    assert all(each.job != job for each in raven.port.watched(raven.epoch)), "its agent asks of it no more"
+    with pytest.raises(Conflict, match="watched no more"):
+        perform(ana, "job_unwatch", job=job)
+    assert perform(ana, "job_watch", cluster="raven", native="41")["id"] != job, "it can be watched anew"
+
+
+def test_a_job_of_the_hubs_own_is_not_left_to_itself(house: House, ana: Actor, ben: Actor, perform: Perform) -> None:
+    from tests.actions.test_jobs import _grant
+
+    perform(ana, "session_create", name="hcl")
+    house.db.write(_grant(house, "ana", "hcl", ben))
+    raven = PaperCluster(house, ben)
+    own = perform(ben, "job_submit", script="#!/bin/sh\n", job_type="slurm", session_id="ana/hcl")["id"]
+    with pytest.raises(Conflict) as caught:
+        perform(ben, "job_unwatch", job=own)
+    assert caught.value.code == "not_attached"
+    watched = perform(ben, "job_watch", cluster="raven", native="41", session_id="ana/hcl")["id"]
+    raven.tell(watched, "waiting", "In the queue.", native="41")
+    with pytest.raises(NotAllowed) as refused:
+        perform(ana, "job_unwatch", job=watched)
+    assert refused.value.code == "not_your_job"

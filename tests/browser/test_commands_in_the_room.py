@@ -84,3 +84,20 @@ def test_a_private_key_is_sent_neither_as_a_message_nor_with_a_command_and_its_w
     said = hub.ask("GET", f"/api/sessions/{session}/messages").json()["messages"]
     assert [message["text"] for message in said] == ["never mind"]
     assert hub.ask("GET", f"/api/sessions/{session}/entries").json()["entries"] == []
+
+
+def test_a_question_about_a_changed_script_is_answered_with_a_press(enter: Enter, hub: Hub, session: str) -> None:
+    ben = enter("ben")
+    hub.add(session, "run.sh", b"#!/bin/sh\necho 1\n")
+    write(ben, "/job submit run.sh --name first")
+    expect(ben.locator(".command-told").last).to_contain_text("job 1", timeout=20_000)
+    hub.add(session, "run.sh", b"#!/bin/sh\necho 2\n")
+    write(ben, "/job submit run.sh --name second")
+    asked = ben.locator(".command-told", has_text="changed run.sh")
+    expect(asked).to_contain_text("+echo 2", timeout=20_000)
+    press = asked.get_by_role("button", name="run it as it is now")
+    press.click()
+    expect(ben.locator(".command-told").last).to_contain_text("job 2", timeout=20_000)
+    expect(press).to_be_disabled()
+    names = {job["name"] for job in hub.ask("GET", f"/api/sessions/{session}/jobs").json()["jobs"]}
+    assert names == {"first", "second"}

@@ -10,6 +10,7 @@ from hub.core.context import Scope
 from hub.jobs import rules
 from hub.jobs import views as jobs
 from hub.jobs.clusters import choosing, kubernetes_choosing
+from hub.jobs.clusters.views import kind_of
 from hub.orchestrator import views as experiments
 from hub.orchestrator.views import ExperimentView
 from hub.sessions import views as sessions
@@ -26,6 +27,7 @@ class Form(msgspec.Struct, frozen=True):
     session: str
     own: list[str]
     shared: list[str]
+    watched: list[str]  # those on which a job submitted by other means can be watched
 
 
 def show(scope: Scope, params: dict[str, str]) -> str:
@@ -49,8 +51,10 @@ def show(scope: Scope, params: dict[str, str]) -> str:
 
 
 def _form(scope: Scope, session: str) -> Form:
-    own = sorted(each.cluster for each in choosing.usable(scope, scope.actor.id))
-    return Form(session, own, kubernetes_choosing.names(scope, session))
+    usable = choosing.usable(scope, scope.actor.id)
+    own = sorted(each.cluster for each in usable)
+    watched = sorted(each.cluster for each in usable if kind_of(scope, each.id) == "slurm")
+    return Form(session, own, kubernetes_choosing.names(scope, session), watched)
 
 
 def _experiment(view: ExperimentView, now: dt.datetime) -> JobRow:
