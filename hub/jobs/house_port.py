@@ -154,6 +154,8 @@ def _observed(ctx: Context, job: Job, report: Report) -> None:
                 transitions.happen(ctx, job, "cancelled", "Cancelled before it started.", ended_at=ctx.now)
         case "never_ran" if job.state != "RUNNING":
             transitions.happen(ctx, job, "put_back", queued_at=job.queued_at, **moving.goes(ctx, job))
+        case "again" if job.state != "SUBMITTING":
+            transitions.happen(ctx, job, "taken_off", queued_at=job.queued_at, nodes=None)
         case "lost" | "never_ran":
             said = f"Nobody can account for this job: {seen.detail}. It may have run, wholly or in part."
             transitions.happen(ctx, job, "lost", said, ended_at=ctx.now, log_size=report.log_size)

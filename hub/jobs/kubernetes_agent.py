@@ -178,12 +178,14 @@ class KubernetesAgent:
         return Report(job.job, job.run, seen, size, wish=passed) if is_news or passed is not None else None
 
     def _pass_on(self, job: Watched) -> PassedOn | None:
-        """Hold or release it, as is wished; asked again, to the same effect."""
+        """Hold it, release it or start it again, as is wished; asked again, to the same effect."""
         if job.wish is None or job.cancel_asked:
             return None
         if job.wish.what == "hold":
             held = self.backend.hold(job.job, job.run)
             return PassedOn(job.wish.number, "" if held else "a node has it already, or it is over")
+        if job.wish.what == "requeue":
+            return PassedOn(job.wish.number, self.backend.requeue(job.job, job.run))
         self.backend.release(job.job, job.run)
         return PassedOn(job.wish.number)
 

@@ -44,11 +44,13 @@ class Watched(msgspec.Struct, frozen=True):
     leaves: bool = False  # it goes elsewhere, if it surely cannot start here any more
 
 
-Sight = Literal["nothing", "starting", "waiting", "started", "ended", "never_ran", "refused", "lost"]
+Sight = Literal["nothing", "starting", "waiting", "started", "ended", "never_ran", "again", "refused", "lost"]
 
 
 class Observation(msgspec.Struct, frozen=True):
     """What is to be seen of a job now. `never_ran` and `refused` are certain; `lost` says that nobody can tell.
+
+    `again` is certain, too: it was taken off its node to start again, as the next run, and nothing of it runs any more.
 
     `native` is what a scheduler calls the job; `detail` are words, and of one that has `started` the nodes it runs on;
     `starts_at` is when a scheduler expects a waiting one to start, 0 where it does not.

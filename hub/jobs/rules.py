@@ -37,6 +37,7 @@ Event = Literal[
     "placed",  # a backend was chosen and is being asked
     "refused",  # the backend would not take it
     "put_back",  # it is certain that nothing ran: it may be placed again
+    "taken_off",  # as was asked, its program was ended and will not run again: the job starts again as its next run
     "accepted",  # the backend has it and will start it
     "started",
     "requeued",  # the scheduler took it off its node and will start it again
@@ -72,10 +73,11 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         "started": "RUNNING",
         "ended": "COLLECTING",
         "put_back": "QUEUED",
+        "taken_off": "QUEUED",
         "cancelled": "CANCELLED",
         "lost": "UNKNOWN_OUTCOME",
     },
-    "RUNNING": {"requeued": "PENDING", "ended": "COLLECTING", "lost": "UNKNOWN_OUTCOME"},
+    "RUNNING": {"requeued": "PENDING", "taken_off": "QUEUED", "ended": "COLLECTING", "lost": "UNKNOWN_OUTCOME"},
     "COLLECTING": {
         "succeeded": "SUCCEEDED",
         "failed": "FAILED",
@@ -122,10 +124,10 @@ GRANTED: dict[Wish, dict[State, Granted]] = {
     "release": {"HELD": "released", "SUBMITTING": "there", "PENDING": "there"},
     "requeue": {"RUNNING": "there"},
 }
-# What the kinds of clusters can be asked for a job that they have; a pod on its node goes back into no queue.
+# What the kinds of clusters can be asked for a job that they have.
 ASKED_THERE: dict[str, frozenset[Wish]] = {
     "slurm": frozenset(WISHES),
-    "kubernetes": frozenset({"hold", "release"}),
+    "kubernetes": frozenset(WISHES),
 }
 
 

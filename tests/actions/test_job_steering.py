@@ -14,6 +14,7 @@ from hub.core.house import House
 from hub.jobs import rules, views
 from hub.jobs.clusters import connecting
 from hub.jobs.port import PassedOn, Wished
+from hub.jobs.tables import jobs
 from hub.ledger.tables import ledger
 from tests.actions.cluster_fixtures import PaperCluster
 from tests.jobs import run_steps
@@ -126,14 +127,29 @@ def test_nothing_is_wished_of_a_job_that_is_being_cancelled(
     assert raven.watched(waiting).wish is None
 
 
-def test_what_a_cluster_cannot_be_asked_for_is_named_with_a_way_out(house: House, ana: Actor, perform: Perform) -> None:
+def test_on_kubernetes_a_job_that_starts_again_is_its_next_run(house: House, ana: Actor, perform: Perform) -> None:
     anthill = PaperCluster(house, ana, "anthill", kind="kubernetes")
     job = perform(ana, "job_submit", script="#!/bin/sh\n", cluster="anthill")["id"]
     run_steps(house)
     anthill.tell(job, "waiting", "Waiting for a node.")
     assert perform(ana, "job_hold", job=job)["wish"] == "hold"
     anthill.tell(job, "started")
-    with pytest.raises(Conflict, match="on anthill already") as caught:
+    assert perform(ana, "job_requeue", job=job)["reason"] == "Being taken off its node, to start again."
+    anthill.tell(job, "started", wish=PassedOn(2))
+    assert job_of(house, ana, job).state == "RUNNING"
+    anthill.tell(job, "again")
+    assert job_of(house, ana, job).state == "QUEUED"
+    run_steps(house)
+    assert (job_of(house, ana, job).state, anthill.row(job).run) == ("SUBMITTING", 2)
+
+
+def test_what_this_machine_cannot_be_asked_for_is_named_with_a_way_out(
+    house: House, ana: Actor, perform: Perform
+) -> None:
+    job = perform(ana, "job_submit", script="#!/bin/sh\n", job_type="local")["id"]
+    running = {"state": "RUNNING", "run": 1}
+    house.db.write(lambda tx: tx.execute(sa.update(jobs).where(jobs.c.id == job).values(**running)) and None)
+    with pytest.raises(Conflict, match="on local already") as caught:
         perform(ana, "job_requeue", job=job)
     assert caught.value.code == "cannot_honour" and "job cancel" in str(caught.value.hint)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import signal
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -142,6 +144,23 @@ def test_an_array_that_is_forbidden_runs_no_task_and_one_that_has_begun_is_not_f
     assert pod.run(["touch", "ran"], shell=shell, tasks=(0, 1), place=0) == DUPLICATE
     assert not (pod.folder / "work" / "ran").exists()
     assert told(pod).of_task(0).holder == "nobody" and told(pod).holder == "pod-1"
+
+
+def test_a_next_runs_log_begins_with_what_the_run_before_said(tmp_path: Path, shell: list[str]) -> None:
+    first, volume = tmp_path / "volume" / "1", tmp_path / "volume"
+    first.mkdir(parents=True)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        head = tarfile.TarInfo("run.sh")
+        head.size = 1
+        archive.addfile(head, io.BytesIO(b"x"))
+    laid = packed.getvalue()
+    script = pod_side.lay("2", "nonce", len(laid), "1").replace(pod_side.MOUNT, str(volume))
+    subprocess.run([*shell, "-c", script], input=laid, check=True, timeout=20)
+    assert not (volume / "2" / "log").exists(), "a run that said nothing, such as one that never began, is not told"
+    (first / "log").write_bytes(b"half a li\xff")
+    subprocess.run([*shell, "-c", script.replace("/2", "/2b")], input=laid, check=True, timeout=20)
+    assert (volume / "2b" / "log").read_bytes() == b"half a li\xff== attempt 2 ==\n"
 
 
 def test_an_array_of_which_nothing_has_begun_is_forbidden_whole(pod: Pod) -> None:

@@ -12,10 +12,12 @@ import sqlalchemy as sa
 
 from hub.core.context import Actor
 from hub.core.house import House
+from hub.jobs.backends.kubernetes_rules import short
 from hub.jobs.clusters import kubernetes_reaching
 from hub.jobs.clusters.house_port import ClusterHousePort
 from hub.jobs.clusters.tables import cluster_accounts, kubernetes_clusters
 from hub.jobs.kubernetes_agent import KubernetesAgent
+from hub.jobs.tables import jobs
 from tests.conftest import Perform
 from tests.jobs import add_file, run_steps
 from tests.real.agent_world import AgentWorld
@@ -137,6 +139,49 @@ def test_an_array_is_cancelled_whole_and_what_its_tasks_said_is_kept(world: Worl
         assert {each.path for each in world.job(job).outputs} <= {f"logs/{n}.log" for n in range(4)}
 
     world.play(story)
+
+
+def test_a_running_job_is_taken_off_its_node_and_runs_again_once_with_the_log_of_both_attempts(world: World) -> None:
+    script = "#!/bin/sh\necho attempt; touch made.here\nwhile [ ! -e go ]; do sleep 0.1; done; echo done\n"
+
+    async def story() -> None:
+        job = world.submit(script, resources={"memory": "64M", "time": "5"})
+        await world.until(lambda: world.log(job) == b"attempt\n")
+        world.perform(world.actor, "job_requeue", job=job)
+        await world.until(lambda: row(world, job).run == 2)
+        # Whoever comes now goes on with the second attempt, and does not start the first one again.
+        await world.agent.close()
+        world.agent = world.new_agent()
+        await world.until(lambda: world.log(job) == b"attempt\n== attempt 2 ==\nattempt\n")
+        folder = world.lab.volume / short(world.agent.backend.hub) / "jobs" / job
+        assert (folder / "1" / "run.lock").exists() and (folder / "1" / "end").exists()
+        (folder / "2" / "work" / "go").touch()
+        await world.until(world.over(job))
+        seen = world.job(job)
+        assert (seen.state, seen.reason) == ("SUCCEEDED", "Finished.")
+        assert world.log(job) == b"attempt\n== attempt 2 ==\nattempt\ndone\n"
+        assert row(world, job).run == 2
+
+    world.play(story)
+
+
+def test_an_array_is_not_started_again_and_says_why(world: World) -> None:
+    async def story() -> None:
+        job = world.submit("#!/bin/sh\nsleep 600\n", resources={"memory": "64M", "time": "5", "array": "0-1"})
+        await world.until(lambda: world.job(job).state == "RUNNING")
+        world.perform(world.actor, "job_requeue", job=job)
+        await world.until(lambda: world.job(job).notes)
+        assert "it is an array" in world.job(job).notes[0] and world.job(job).state == "RUNNING"
+        world.perform(world.actor, "job_cancel", job=job)
+        await world.until(world.over(job))
+        assert world.job(job).state == "CANCELLED"
+
+    world.play(story)
+
+
+def row(world: World, job: str) -> Any:
+    with world.house.db.read() as conn:
+        return conn.execute(sa.select(jobs).where(jobs.c.id == job)).one()
 
 
 def test_the_agent_tells_how_busy_the_cluster_is(world: World) -> None:

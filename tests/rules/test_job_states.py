@@ -53,6 +53,8 @@ def test_success_is_reached_only_by_collecting() -> None:
 def test_what_may_have_run_never_goes_back_to_the_queue() -> None:
     assert "QUEUED" not in reachable("COLLECTING")
     assert "put_back" not in TRANSITIONS["RUNNING"]
+    # What was ended so that it starts again has run, and goes there by a word of its own.
+    assert {event for event, state in TRANSITIONS["RUNNING"].items() if state == "QUEUED"} == {"taken_off"}
 
 
 ENDS = [

@@ -384,3 +384,22 @@ def test_every_terminated_container_has_an_end_that_can_be_told(
     verdict = judge(job(), [seen])
     if not (code == 97 and message.strip() == "duplicate") and reason != "ContainerStatusUnknown":
         assert sentence(verdict)[1]
+
+
+def test_one_that_is_to_start_again_is_certain_to_run_no_more_before_it_does() -> None:
+    there = job(stopped="requeued")
+    running = pod(running={"startedAt": "2026-11-29T07:00:00Z"})
+    assert judge(there, [running]).seen.sight == "started"
+    assert judge(there, [ended(143, words(143, "TERM"))]).seen.sight == "again"
+    # A program that catches the signal, and one that had to be killed.
+    assert judge(there, [ended(0, words(0, "TERM"))]).seen.sight == "again"
+    assert judge(there, [ended(137)]).seen.sight == "again"
+    # One that ended by itself before it was told to has ended, and is not run again.
+    assert sentence(judge(there, [ended(0, words(0))])) == ("succeeded", "Finished.")
+    assert sentence(judge(there, [ended(3, words(3))])) == ("failed", "The program ended with exit code 3.")
+    assert judge(there, []).look
+    end = pod_side.end(words(143, "TERM"))
+    assert judge(there, [], Folder(staged=True, uid="j", holder="uid-1", end=end)).seen.sight == "again"
+    assert judge(there, [], FREE).seen.sight == "again"
+    # Whether its pod still runs somewhere, nobody can tell.
+    assert judge(there, [], LOCKED).seen.sight == "lost"

@@ -20,7 +20,7 @@ from hub.jobs.backends import kubernetes_rules as rules
 from hub.jobs.backends import kubernetes_sight as sight
 from hub.jobs.backends.far_sweep import Removed
 from hub.jobs.backends.kubernetes_api import Api, ClusterAway, Doubtful, Json, Refused
-from hub.jobs.backends.kubernetes_rules import CANCELLED, HELD, HUB, JOB, PART, RUN, STOPPED, Cluster, Work
+from hub.jobs.backends.kubernetes_rules import CANCELLED, HELD, HUB, JOB, PART, REQUEUED, RUN, STOPPED, Cluster, Work
 from hub.jobs.backends.kubernetes_sight import Verdict
 from hub.jobs.backends.mirror import Mirror, marked, owned
 from hub.jobs.backends.pod_side import Folder
@@ -296,6 +296,16 @@ class KubernetesBackend:
             return False
         return self._suspend(there, False)
 
+    def requeue(self, job: str, run: int) -> str:
+        """Take a run off its node, so that the job can start again as its next run; why not, where that cannot be."""
+        there = self._made_for(job, run)
+        if there is None or sight.finished(there):
+            return "it has ended already"
+        if there["spec"].get("completionMode") == "Indexed":
+            return "it is an array, whose tasks are not started again all at once"
+        self._stop(there["metadata"]["name"], there, REQUEUED)
+        return ""
+
     def _made_for(self, job: str, run: int) -> Json | None:
         return self._ours(self.api.get("jobs", rules.job_name(self.hub, job, run)), job, run)
 
@@ -314,7 +324,8 @@ class KubernetesBackend:
         if there is None or sight.finished(there):
             return
         noted = (there["metadata"].get("annotations") or {}).get(STOPPED)
-        if there["spec"].get("suspend") and noted:
+        # A cancellation is more than a wish to start again.
+        if there["spec"].get("suspend") and noted and not (noted == REQUEUED and because == CANCELLED):
             return
         change = {
             # Not of another Job that has come by that name meanwhile.

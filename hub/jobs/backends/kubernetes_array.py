@@ -19,6 +19,8 @@ from hub.jobs.port import Observation
 from hub.jobs.rules import Exit
 
 PLACE = "batch.kubernetes.io/job-completion-index"
+# Nobody asks a whole array to start again.
+_NO_END = frozenset({"lost", "nothing", "again"})
 # The end of the whole is told by the one of these that comes last.
 _WORSE = ("exited", "signalled", "disk", "processes", "timed_out", "memory", "not_started", "interrupted", "cancelled")
 
@@ -96,8 +98,8 @@ def _together(verdicts: Sequence[Verdict], stopped: str) -> Verdict:
         return Verdict(Observation("nothing"), look=True)
     if len(sights) == 1 and sights <= {"never_ran", "nothing"}:
         return Verdict(seen[0])
-    if "lost" in sights or "nothing" in sights:
-        gone = [each for each in seen if each.sight in ("lost", "nothing")]
+    if not sights.isdisjoint(_NO_END):
+        gone = [each for each in seen if each.sight in _NO_END]
         why = next((each.detail for each in gone if each.detail), "its pod is gone, and so is its end")
         return Verdict(Observation("lost", detail=f"of its {len(seen)} tasks {len(gone)} left no end: {why}"))
     ends = [each.exit for each in seen if each.exit is not None]

@@ -26,7 +26,7 @@ NETWORK, QUEUE = "collegium/network", "kueue.x-k8s.io/queue-name"
 NAME, TOKEN, STOPPED = "collegium/name", "collegium/token", "collegium/stopped"
 PERSON, SESSION, HANDLE = "collegium/person", "collegium/session", "collegium/handle"
 HELD = "collegium/held"
-CANCELLED = "cancelled"
+CANCELLED, REQUEUED = "cancelled", "requeued"
 # What a pod may take beyond its grace to be wound up by the wrapper.
 WIND_UP_SECONDS = 10
 SMALLEST_MEMORY = 16 << 20

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from hub.jobs.backends import pod_side
-from hub.jobs.backends.kubernetes_rules import CANCELLED, HELD, STOPPED
+from hub.jobs.backends.kubernetes_rules import CANCELLED, HELD, REQUEUED, STOPPED
 from hub.jobs.backends.pod_side import DUPLICATE, NOBODY, End, Folder
 from hub.jobs.port import Observation
 from hub.jobs.rules import HELD_BACK, Exit
@@ -45,6 +45,9 @@ _DISRUPTED = {
 }
 
 
+_STOPPED = {CANCELLED: "Being cancelled.", REQUEUED: "Being taken off its node, to start again."}
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """What is to be seen; whether the run's folder has to be asked first; and why it should be stopped, if at all."""
 
@@ -65,7 +68,7 @@ def _judge(job: Object | None, pods: Sequence[Object], folder: Folder | None) ->
     mine = [pod for pod in pods if not _is_duplicate(pod) and not _is_unknown(pod)]
     for pod in mine:
         if (found := pod_end(pod, stopped)) is not None:
-            return Verdict(Observation("ended", found))
+            return Verdict(_ended(found))
     if any(_state(pod)[0] == "running" for pod in mine):
         return Verdict(Observation("started"))
     if mine and not stopped:
@@ -76,7 +79,7 @@ def _judge(job: Object | None, pods: Sequence[Object], folder: Folder | None) ->
         detail, stop = waits_for(waiting)
         return Verdict(Observation("waiting", detail=detail), stop=stop)
     if mine:
-        return Verdict(Observation("waiting", detail="Being cancelled." if stopped == CANCELLED else stopped))
+        return Verdict(Observation("waiting", detail=_STOPPED.get(stopped, stopped)))
     if job is not None and not stopped and not pods and not finished(job):
         return Verdict(Observation("waiting", detail=_no_pod(job)))
     # Nothing is left that runs or could: what happened is known to the folder, if to anybody.
@@ -87,8 +90,10 @@ def _judge(job: Object | None, pods: Sequence[Object], folder: Folder | None) ->
 
 def _by_folder(job: Object | None, stopped: str, folder: Folder) -> Observation:
     if folder.end is not None:
-        return Observation("ended", exit_of(folder.end, stopped, "its pod was deleted on the cluster"))
+        return _ended(exit_of(folder.end, stopped, "its pod was deleted on the cluster"))
     if not folder.holder or folder.holder == NOBODY:
+        if stopped == REQUEUED:
+            return Observation("again")
         if stopped and stopped != CANCELLED:
             return Observation("ended", Exit("not_started", stopped))
         if job is not None and not stopped and not finished(job) and folder.holder != NOBODY:
@@ -100,6 +105,11 @@ def _by_folder(job: Object | None, stopped: str, folder: Folder) -> Observation:
         return Observation("ended", Exit("cancelled", "cancelled"))
     gone = "its Job and its pod were deleted" if job is None else "its pod was deleted"
     return Observation("lost", detail=f"{gone} on the cluster, and with it what it knew")
+
+
+def _ended(found: Exit) -> Observation:
+    """An end, unless it is one that was asked for so that the job can start again."""
+    return Observation("again") if found.reason == REQUEUED else Observation("ended", found)
 
 
 # --- a Job
@@ -234,8 +244,8 @@ def _by_kubelet(pod: Object, said: Object, stopped: str) -> Exit:
         if "/bin/sh" in message and "no such file" in message:
             message = "its image has no /bin/sh, by which the hub starts a program"
         return Exit("not_started", message or reason or f"its container ended with {code}", **times)
-    if stopped == CANCELLED:
-        return Exit("cancelled", "cancelled", **times)
+    if stopped in (CANCELLED, REQUEUED):
+        return Exit(stopped, stopped, **times)
     if pod.get("status", {}).get("reason") == "Evicted":
         return _evicted(pod, Exit("interrupted", **times))
     if pod.get("status", {}).get("reason") == "DeadlineExceeded":
@@ -278,8 +288,8 @@ def exit_of(end: End, stopped: str, because: str) -> Exit:
     reason, detail, code, signal = "exited", "", end.code, None
     if end.late or (end.got and because == "its time ran out"):
         reason, detail = "timed_out", "its time ran out"
-    elif end.got and stopped == CANCELLED:
-        reason, detail = "cancelled", "cancelled"
+    elif end.got and stopped in (CANCELLED, REQUEUED):
+        reason, detail = stopped, stopped
     elif end.got:
         own = re.search(r"exceeds? the (?:total )?limit", because)
         reason, detail = ("disk", f"it wrote more than a job may there: {because}") if own else ("interrupted", because)

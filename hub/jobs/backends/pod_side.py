@@ -63,7 +63,7 @@ trap 'hit=1; late=1; pass TIME' USR1
     cd "$d"/work{below} || exit 96
 {variables}
     exec {command}
-) </dev/null >"$log" 2>&1 & p=$!
+) </dev/null >>"$log" 2>&1 & p=$!
 (sleep {wall}; kill -s USR1 $$) 2>/dev/null & t=$!
 [ -z "$got" ] || pass "$got"
 {waited}kill "$t" 2>/dev/null
@@ -143,8 +143,10 @@ def _task(tasks: Sequence[int]) -> str:
 # --- by the porter, which sees the whole volume
 
 
-def lay(folder: str, nonce: str, size: int) -> str:
+def lay(folder: str, nonce: str, size: int, before: str = "") -> str:
     """Lay a run's folder out of a compressed archive of `size` bytes on stdin, unless that was done.
+
+    What an earlier run of the job said, in the folder `before`, stands first in its log.
 
     Nothing may wait for the end of stdin: it has none, over the API server's older protocol.
     """
@@ -154,9 +156,17 @@ s="$d".{shlex.quote(nonce)}
 if [ -e "$d/staged" ]; then head -c {size} >/dev/null; exit 0; fi
 rm -rf "$s"; mkdir -p "$s" || exit {NOT_STAGED}
 head -c {size} | gzip -dc | tar -xf - -C "$s" || {{ rm -rf "$s"; exit {NOT_STAGED}; }}
-[ -s "$s/run.sh" ] && mkdir -p "$s/work" && : > "$s/staged" || exit {NOT_STAGED}
+{_said_before(before)}[ -s "$s/run.sh" ] && mkdir -p "$s/work" && : > "$s/staged" || exit {NOT_STAGED}
 mv -T "$s" "$d" 2>/dev/null || {{ rm -rf "$s"; [ -e "$d/staged" ] || exit {NOT_STAGED}; }}
 """
+
+
+def _said_before(before: str) -> str:
+    if not before:
+        return ""
+    log, number = shlex.quote(f"{MOUNT}/{before}/log"), int(before.rpartition("/")[2]) + 1
+    said = f"{{ cat {log} && echo '== attempt {number} =='; }} > \"$s/log\""
+    return f"if [ -f {log} ]; then {said} || exit {NOT_STAGED}; fi\n"
 
 
 def try_out(folder: str, nonce: str) -> str:

@@ -159,7 +159,8 @@ class Porter:
     def lay(self, job: str, run: int, archive: Path) -> None:
         """Lay a run's folder out of a compressed archive, unless that was done. Raises NotStaged or ClusterAway."""
         size = archive.stat().st_size
-        script = pod_side.lay(self._folder(job, run), secrets.token_hex(6), size)
+        before = self._folder(job, run - 1) if run > 1 else ""
+        script = pod_side.lay(self._folder(job, run), secrets.token_hex(6), size, before)
         done = self.run(script, lambda: _pieces(archive), seconds=600.0)
         if done.code != 0:
             raise NotStaged(f"its folder could not be laid in the workspace: {done.said}")
