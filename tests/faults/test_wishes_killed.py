@@ -245,20 +245,22 @@ def test_a_move_is_ended_by_the_next_agent_and_the_job_runs_once_and_elsewhere(
     world.until(lambda: not world.cluster.sh("grep -l PENDING fake/jobs/*.json || true").strip(), "off the queue there")
 
 
-def test_a_job_that_starts_while_its_agent_is_dead_stays_where_it_is_though_it_was_to_move(world: World) -> None:
+def test_a_job_whose_agent_dies_while_it_is_to_move_runs_once_and_there_only_if_its_run_was_not_barred(
+    world: World,
+) -> None:
     world.close_gate("before.scancel")
     job = placed_by_auto(world, {"expected": 36000})
     # It is on its way when the agent dies; whether its run was barred by then decides where it runs, once.
     world.until(lambda: world.row(job).state == "PENDING" and world.row(job).native is not None, "waiting")
     world.until(lambda: going(world, job) or world.at("before.scancel")(), "on its way")
     world.agents.kill(CHANCE)
-    barred = world.cluster.sh(f"cat ~/.collegium/*/jobs/{job}/1/run.lock 2>/dev/null || true").strip()
     world.open_gate("before.scancel")
     world.has_room()
     world.lets_go()
     world.agents.start()
     world.until(world.is_in(job, "SUCCEEDED"), "ended")
     assert len(world.starts()) == 1
+    barred = world.cluster.sh(f"cat ~/.collegium/*/jobs/{job}/1/run.lock 2>/dev/null || true").strip()
     assert world.row(job).backend == ("local" if barred == "nobody" else "raven")
 
 
