@@ -58,7 +58,8 @@ def happen(ctx: Context, job: Job, event: Event, reason: str = "", **values: Any
         facts["exit_code"] = end.get("code")
     ctx.about("job", job.id, job.session, action=OBSERVED, **facts)
     if state in rules.TERMINAL:
-        ctx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(log_done=True))
+        # What was wished of it and not passed on by now is nobody's to pass on any more.
+        ctx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(log_done=True, wish=None))
         ctx.publish(f"log:{job.id}", {"done": True})
         if job.workflow is not None and event != "inputs_impossible":
             if retrying.again(ctx, job, state) is not None:

@@ -82,6 +82,15 @@ def test_a_wish_is_written_down_for_the_agent_until_it_was_passed_on(
     assert not job_of(house, ana, waiting).held
 
 
+def test_a_wish_that_was_not_passed_on_by_the_end_is_forgotten_with_it(
+    perform: Perform, ana: Actor, raven: PaperCluster, waiting: str
+) -> None:
+    perform(ana, "job_hold", job=waiting)
+    raven.tell(waiting, "lost", "Nobody knows of it.")
+    row = raven.row(waiting)
+    assert (row.state, row.wish) == ("UNKNOWN_OUTCOME", None)
+
+
 def test_only_the_newest_wish_counts(
     house: House, ana: Actor, perform: Perform, raven: PaperCluster, waiting: str
 ) -> None:

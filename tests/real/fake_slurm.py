@@ -4,6 +4,9 @@
 It stands behind a real sshd under those names, and starts real processes. What goes wrong with which submission stands
 in `plans.json`, by the name of the job; what goes wrong with questions in `knobs.json`. Standard library only: it runs
 as somebody who sees nothing of the tests.
+
+A command waits at a gate (`gate.before.hold`, `gate.after.scancel`) while that file is there, and says that it is there
+by `at.before.hold`: so a test can kill whoever asked in the middle of it.
 """
 
 from __future__ import annotations
@@ -68,6 +71,15 @@ def luck(command: str) -> float:
     return random.Random(f"{knobs()['seed']}.{command}.{count}").random()
 
 
+def gate(where: str) -> None:
+    """Wait there while a test wants it; a test that is gone does not keep anybody."""
+    closed, until = HOME / f"gate.{where}", time.time() + 120
+    if closed.exists():
+        (HOME / f"at.{where}").write_text(str(os.getpid()))
+        while closed.exists() and time.time() < until:
+            time.sleep(0.02)
+
+
 def option(argv: list[str], name: str, default: str = "") -> str:
     return next((each.partition("=")[2] for each in reversed(argv) if each.startswith(f"--{name}=")), default)
 
@@ -78,6 +90,10 @@ def option(argv: list[str], name: str, default: str = "") -> str:
 def sbatch(argv: list[str]) -> int:
     if "--version" in argv:
         print("slurm 99.fake")
+        return 0
+    if "--test-only" in argv:
+        now = moment(time.time())
+        print(f"sbatch: Job 1 to start at {now} using 1 processors on nodes fake1 in partition debug", file=sys.stderr)
         return 0
     name = option(argv, "job-name")
     plan, fault = next_fault(name.partition(".")[0])
@@ -131,6 +147,7 @@ def accept(argv: list[str], plan: dict[str, Any]) -> int:
         now = time.time()
         job = {"id": number, "key": f"{now:.6f}.{os.getpid()}", "state": "PENDING", "reason": "Priority"}
         job |= {"name": option(argv, "job-name"), "comment": option(argv, "comment"), "submitted": now}
+        job |= {"expected": now + plan["expected"] if "expected" in plan else None, "hub_requeues": 0}
         job |= {"start": None, "end": None, "code": 0, "signal": 0, "group": None, "restarts": 0}
         keep(job)
     in_background(lambda: stepd(job, argv, plan))
@@ -161,6 +178,14 @@ def stepd(job: dict[str, Any], argv: list[str], plan: dict[str, Any]) -> None:
             now: dict[str, Any] = json.loads((HOME / "jobs" / f"{key}.json").read_text())
             if now["state"] in ENDED:
                 return
+            waits = now["reason"] == "JobHeldUser" or now["expected"]
+        if waits:
+            time.sleep(0.05)
+            continue
+        with locked():
+            now = json.loads((HOME / "jobs" / f"{key}.json").read_text())
+            if now["state"] in ENDED or now["reason"] == "JobHeldUser":
+                continue
             # In here, so that a cancel finds either no process at all or this one.
             process = start(now, argv)
             keep(now | {"state": "RUNNING", "reason": "None", "start": time.time(), "group": process.pid})
@@ -177,6 +202,10 @@ def stepd(job: dict[str, Any], argv: list[str], plan: dict[str, Any]) -> None:
             change(key, state="NODE_FAIL" if kind == "node_fail" else "TIMEOUT", end=time.time())
             return
         code = process.wait()
+        with locked():
+            then = json.loads((HOME / "jobs" / f"{key}.json").read_text())
+        if then["hub_requeues"] > now["hub_requeues"] and then["state"] == "PENDING":
+            continue
         state = "COMPLETED" if code == 0 else "FAILED"
         change(key, state=state, end=time.time(), code=max(code, 0), signal=max(-code, 0))
         return
@@ -220,7 +249,7 @@ def squeue(argv: list[str]) -> int:
         if job["state"] in ENDED and now - (job["end"] or now) > knobs()["forgets_after"]:
             continue
         line = form.replace("%i", str(job["id"])).replace("%F", str(job["id"])).replace("%T", job["state"])
-        line = line.replace("%r", job["reason"]).replace("%S", moment(job["start"]))
+        line = line.replace("%r", job["reason"]).replace("%S", moment(job["start"] or job["expected"]))
         line = line.replace("%V", moment(job["submitted"])).replace("%N", "fake1" if job["start"] else "")
         print(line.replace("%k", job["comment"]).replace("%j", job["name"]))
     return 0
@@ -249,6 +278,7 @@ def sacct(argv: list[str]) -> int:
 
 
 def scancel(argv: list[str]) -> int:
+    gate("before.scancel")
     name = option(argv, "name")
     ids = {each for each in argv if each.isdigit()}
     for job in jobs():
@@ -257,12 +287,53 @@ def scancel(argv: list[str]) -> int:
             if now["group"]:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(now["group"], signal.SIGKILL)
+    gate("after.scancel")
     return 0
 
 
 def scontrol(argv: list[str]) -> int:
+    if argv[:2] == ["show", "job"]:
+        return show(argv[2])
+    if argv[0] in ("hold", "release", "requeue"):
+        gate(f"before.{argv[0]}")
+        code = steer(*argv[:2])
+        gate(f"after.{argv[0]}")
+        return code
     print(f"MinJobAge               = {knobs()['forgets_after']} sec")
     print("AccountingStorageType   = accounting_storage/slurmdbd\nClusterName             = fake")
+    return 0
+
+
+def show(number: str) -> int:
+    found = [job for job in jobs() if str(job["id"]) == number]
+    if not found:
+        print("slurm_load_jobs error: Invalid job id specified", file=sys.stderr)
+        return 1
+    job = found[-1]
+    print(f"JobId={number} JobName={job['name']}\n   JobState={job['state']} Reason={job['reason']} Dependency=(null)")
+    print(f"   Requeue=1 Restarts={job['restarts']} BatchFlag=1 Reboot=0 ExitCode=0:0")
+    return 0
+
+
+def steer(what: str, number: str) -> int:
+    """Hold, release or requeue, as Slurm does: a running job that is requeued loses its processes first."""
+    with locked():
+        found = [job for job in jobs() if str(job["id"]) == number and job["state"] not in ENDED]
+        if not found:
+            print(f"Invalid job id specified for job {number}", file=sys.stderr)
+            return 1
+        job = found[-1]
+        (HOME / "steered").open("a").write(f"{what} {number}\n")
+        if what == "requeue":
+            if job["state"] != "RUNNING":
+                print(f"Job is pending execution for job {number}", file=sys.stderr)
+                return 1
+            again = {"state": "PENDING", "reason": "BeginTime", "group": None, "start": None}
+            keep(job | again | {"restarts": job["restarts"] + 1, "hub_requeues": job["hub_requeues"] + 1})
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(job["group"], signal.SIGKILL)
+        elif job["state"] == "PENDING":
+            keep(job | {"reason": "JobHeldUser" if what == "hold" else "Priority"})
     return 0
 
 
