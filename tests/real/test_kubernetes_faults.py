@@ -112,16 +112,19 @@ def test_a_task_whose_pod_is_deleted_is_not_run_again_and_the_others_run_on(lab:
     script = "echo run >> count.$SLURM_ARRAY_TASK_ID\nwhile [ ! -e go ] ; do sleep 0.1; done\n"
     lab.send(backend, work, script, tasks=work.tasks)
     made = lab.run_folder(work) / "work"
-    wait(lambda: len(list(made.glob("count.*"))) == 2 or None, 60, "both tasks running")
+    # The node may have room for one of them only.
+    (first, *_) = wait(lambda: sorted(made.glob("count.*")) or None, 60, "a task running")
+    number = first.suffix.removeprefix(".")
     place = "batch.kubernetes.io/job-completion-index"
     (pod,) = [
         each
         for each in lab.pods()
-        if each["metadata"]["labels"]["collegium/job"] == work.job and each["metadata"]["annotations"][place] == "1"
+        if each["metadata"]["labels"]["collegium/job"] == work.job and each["metadata"]["annotations"][place] == number
     ]
     lab.kube.ask(f"/api/v1/namespaces/{lab.namespace}/pods/{pod['metadata']['name']}", None, "DELETE")
-    wait(lambda: (lab.run_folder(work) / "end.1").exists() or None, 60, "the deleted task's end")
-    assert backend.observe(work.job, work.run).sight == "started"
+    wait(lambda: (lab.run_folder(work) / f"end.{number}").exists() or None, 60, "the deleted task's end")
+    wait(lambda: len(list(made.glob("count.*"))) == 2 or None, 60, "the other task running")
+    until(backend, work, "started")
     (made / "go").touch()
     seen = until(backend, work, "ended")
     assert (event(seen), seen.exit and seen.exit.detail) == ("node_failed", "its pod was deleted on the cluster")
