@@ -387,7 +387,7 @@ SECRETS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("secret", SECRETS, ids=["key", "kubeconfig", "token", "token of another", "code said", "code"])
 def test_a_key_or_a_code_said_in_a_room_is_kept_neither_as_a_message_nor_in_the_ledger(
     house: House, perform: Perform, ana: Actor, lab: str, secret: str
 ) -> None:
