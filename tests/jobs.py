@@ -36,14 +36,14 @@ def add_file(house: House, actor: Actor, perform: Callable[..., Any], path: str,
     return made
 
 
-def run_steps(house: House, kinds: Sequence[str] = KINDS) -> int:
+def run_steps(house: House, kinds: Sequence[str] | None = None) -> int:
     """Carry out every due step of jobs, as workers would; says how many there were."""
     done = 0
     while True:
         with house.db.read() as conn:
             due = conn.execute(
                 sa.select(steps.steps.c.id).where(
-                    steps.steps.c.kind.in_(kinds),
+                    steps.steps.c.kind.in_(KINDS if kinds is None else kinds),
                     steps.steps.c.done_at.is_(None),
                     steps.steps.c.due_at <= house.clock.now(),
                     sa.or_(steps.steps.c.lease_until.is_(None), steps.steps.c.lease_until < house.clock.now()),

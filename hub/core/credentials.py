@@ -25,7 +25,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 # PEM of any kind, the body of OpenSSH's own form (its magic in base64, should the frame be lost), and PuTTY's. Dashes
 # may have been made typographic, and the lines one.
-_PRIVATE = r"BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?\s?[-‐-―−]|b3BlbnNzaC1rZXktdjE|PuTTY-User-Key-File-\d"
+_PRIVATE = r"BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?\s?[-‐-―−]|b3BlbnNzaC1rZXktdjE|PuTTY-User-Key-File-\d"
 # As kubeconfig holds it: PEM, once more in base64.
 _KUBECONFIG = (
     r"client-key-data[\"']?\s*:\s*[\"']?[A-Za-z0-9+/]{20}"

@@ -14,11 +14,9 @@ from hub.core.context import Context, Scope
 from hub.core.errors import InvalidInput
 from hub.core.keys import unseal
 from hub.jobs import (
-    economy,
-    efficiency,
+    afterwards,
     logs,
     plans,
-    prices,
     progress,
     reading,
     rules,
@@ -26,6 +24,7 @@ from hub.jobs import (
     vanishing,
     workflow_budget,
 )
+from hub.jobs.afterwards import CostView, EfficiencyView
 from hub.jobs.amounts import shown_seconds
 from hub.jobs.clusters.tables import cluster_accounts
 from hub.jobs.clusters.views import kind_of
@@ -95,36 +94,6 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cpu_seconds: float | None = None
     disk_bytes: int | None = None
     processes: int | None = None
-
-
-class HintView(msgspec.Struct, frozen=True, kw_only=True):
-    """What an ended job shows for the next one like it; `option` is how to ask for it, where that is one option."""
-
-    about: str
-    sentence: str
-    option: str
-
-
-class EfficiencyView(msgspec.Struct, frozen=True, kw_only=True):
-    """Shares, from 0 to 1, that an ended job used of its cores, and of the memory and time it asked for itself."""
-
-    cpu: float | None
-    memory: float | None
-    time: float | None
-    hints: tuple[HintView, ...]
-
-
-class CostView(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job has cost so far at the prices of now, and `most` while it is alive: what it can come to.
-
-    Amounts are None where nobody has said what its backend costs.
-    """
-
-    core_hours: float
-    gpu_hours: float
-    amount: float | None
-    most: float | None
-    currency: str
 
 
 class StepView(msgspec.Struct, frozen=True, kw_only=True):
@@ -300,8 +269,8 @@ def job(scope: Scope, ref: str) -> JobView:
             disk_bytes=end.get("peak_disk_bytes"),
             processes=end.get("peak_processes"),
         ),
-        efficiency=_efficiency(row, resources, end),
-        cost=_cost(scope, row, resources),
+        efficiency=afterwards.efficiency_of(row, resources, end),
+        cost=afterwards.cost_of(scope, row, resources),
         sandboxed=end.get("sandboxed", (row.found or {}).get("sandboxed")),
         notes=(*row.notes, *vanishing.warning(row, vanishes, scope.now)),
         unfetched=row.unfetched,
@@ -508,50 +477,6 @@ def _progress(row: Job, now: dt.datetime) -> ProgressView | None:
         total=known.total,
         rate_per_second=known.rate * known.total if known.rate is not None and known.total else known.rate,
         remaining_seconds=rest,
-    )
-
-
-def _efficiency(row: Job, resources: Resources, end: dict[str, Any]) -> EfficiencyView | None:
-    """Known for jobs whose program ran and ended; of several nodes only time is, since one of them was measured."""
-    if row.state not in rules.TERMINAL or not end.get("seconds") or row.attached:
-        return None
-    alone = resources.nodes == 1 and resources.array is None
-    wanted = resources.amounts()
-    found = efficiency.judge(
-        efficiency.Ended(
-            seconds=end["seconds"],
-            cpu_seconds=(end.get("cpu_seconds") or None) if alone else None,
-            peak_memory_bytes=(end.get("peak_memory_bytes") or None) if alone else None,
-            cores=max(resources.cpus_per_node, resources.tasks_per_node),
-            gpus=resources.gpus,
-            asked_memory_bytes=wanted.memory_bytes,
-            asked_seconds=wanted.wall_seconds,
-            succeeded=row.state == "SUCCEEDED",
-        )
-    )
-    hints = tuple(HintView(about=each.about, sentence=each.sentence, option=each.option) for each in found.hints)
-    return EfficiencyView(cpu=found.cpu, memory=found.memory, time=found.time, hints=hints)
-
-
-def _cost(scope: Scope, row: Job, resources: Resources) -> CostView | None:
-    """None for a job that ended without having begun, one that is only watched, and one whose array nobody can read."""
-    over = row.state in rules.TERMINAL
-    if row.attached or (over and row.started_at is None):
-        return None
-    try:
-        held = economy.held(resources)
-    except ValueError:
-        return None
-    price = prices.of(scope).get(row.backend, economy.Prices())
-    ran = 0.0 if row.started_at is None else ((row.ended_at or scope.now) - row.started_at).total_seconds()
-    now = economy.cost(held, ran, price)
-    longest = resources.amounts().wall_seconds or limits.JOB_WALLTIME_SECONDS
-    return CostView(
-        core_hours=now.core_hours,
-        gpu_hours=now.gpu_hours,
-        amount=now.money,
-        most=None if over else economy.cost(held, max(ran, longest), price).money,
-        currency=scope.settings.currency,
     )
 
 

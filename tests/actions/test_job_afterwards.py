@@ -13,7 +13,7 @@ from hub.core.context import Actor
 from hub.core.errors import InvalidInput
 from hub.core.house import House
 from hub.core.settings import load
-from hub.jobs import rules, sandbox, views
+from hub.jobs import afterwards, rules, sandbox, views
 from hub.jobs.tables import jobs
 from tests.conftest import Perform
 from tests.jobs import personal, run_until
@@ -88,7 +88,7 @@ def test_a_long_job_that_asked_for_much_is_told_what_would_do_and_what_it_cost(
         "Asked 4 GiB of memory, used 150 MiB at most. Next time 1 GiB would do."
     ]
     assert view.efficiency.hints[0].option == "--memory 1G"
-    assert view.cost == views.CostView(core_hours=4, gpu_hours=0, amount=2, most=None, currency="CHF")
+    assert view.cost == afterwards.CostView(core_hours=4, gpu_hours=0, amount=2, most=None, currency="CHF")
 
 
 def test_a_job_that_asked_for_nothing_is_not_told_that_it_asked_for_much(
@@ -98,7 +98,7 @@ def test_a_job_that_asked_for_nothing_is_not_told_that_it_asked_for_much(
     run_until(house, lambda: job_of(house, ana, job).state in rules.TERMINAL)
     as_if_it_ran(house, job, 4, cpu_seconds=4 * HOUR, peak_memory_bytes=1 << 20)
     view = job_of(house, ana, job)
-    assert view.efficiency == views.EfficiencyView(cpu=1, memory=None, time=None, hints=())
+    assert view.efficiency == afterwards.EfficiencyView(cpu=1, memory=None, time=None, hints=())
 
 
 def test_a_job_that_waits_is_told_what_it_can_come_to_and_one_that_never_began_costs_nothing(
@@ -108,7 +108,7 @@ def test_a_job_that_waits_is_told_what_it_can_come_to_and_one_that_never_began_c
     job = submitted(perform, house, ana, "#!/bin/sh\nexec true\n", time="3:00:00")
     view = job_of(house, ana, job)
     assert view.efficiency is None
-    assert view.cost == views.CostView(core_hours=0, gpu_hours=0, amount=0, most=1.5, currency="CHF")
+    assert view.cost == afterwards.CostView(core_hours=0, gpu_hours=0, amount=0, most=1.5, currency="CHF")
     perform(ana, "job_cancel", job=job)
     assert job_of(house, ana, job).cost is None
 
