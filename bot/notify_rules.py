@@ -82,7 +82,9 @@ def happening(event: Event) -> Happening | None:
             workflow = event.facts.get("workflow")
             thing = Thing("workflow", workflow) if isinstance(workflow, str) else Thing("job", made)
             return Happening(thing, event.session, **begun)  # type: ignore[arg-type]
-        case "job_observed" | "job_cancel" | "job_hold" | "job_release" | "job_requeue" | "job_unwatch" if event.object_kind == "job":
+        case "job_observed" | "job_cancel" | "job_hold" | "job_release" | "job_requeue" | "job_unwatch" if (
+            event.object_kind == "job"
+        ):
             is_over = event.facts.get("state") in TERMINAL
             return Happening(Thing("job", made), event.session, is_over=is_over)
         case "lab_notebook" if event.object_kind == "entry":
