@@ -22,13 +22,13 @@ class Kind(msgspec.Struct, frozen=True):
 
 # PEM of any kind, the body of OpenSSH's own form (its magic in base64, should the frame be lost), and PuTTY's. Dashes
 # may have been made typographic, and the lines one.
-_PRIVATE = r"BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?\s?[-‐-―−]|b3BlbnNzaC1rZXktdjE|PuTTY-User-Key-File-\d"
+_PRIVATE = r"BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?\s?[-‐-―−]|b3BlbnNzaC1rZXktdjE|PuTTY-User-Key-File-\d"
 # As kubeconfig holds it: PEM, once more in base64.
 _KUBECONFIG = (
     r"client-key-data[\"']?\s*:\s*[\"']?[A-Za-z0-9+/]{20}"
     r"|LS0tLS1CRUdJTi[A-Za-z0-9+/]{0,24}(?:UFJJVkFURSBLRVkt|IFBSSVZBVEUgS0VZLS|QUklWQVRFIEtFWS0)"
 )
-_OF_A_HUB = r"(?<![A-Za-z0-9_-])clg[acdhst]?_[A-Za-z0-9_-]{40,}"
+_OF_A_HUB = r"(?<![A-Za-z0-9_-])clg[acdehst]?_[A-Za-z0-9_-]{40,}"
 _ISSUED = (
     r"(?<![A-Za-z0-9_-])(?:(?:AKIA|ASIA)[A-Z0-9]{16}|gh[opsur]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,}"
     r"|glpat-[A-Za-z0-9_-]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|xapp-\d-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{35}"

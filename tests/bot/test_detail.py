@@ -101,8 +101,8 @@ class CanaryHub(FakeHub):
 
     answers: ClassVar[dict[str, Any]] = {
         "job_submit": views.Job, "job_cancel": views.Job, "job_hold": views.Job,
-        "job_release": views.Job, "job_requeue": views.Job, "job_unwatch": views.Job,
-        "job_watch": views.Job, "lab_notebook": views.WrittenEntry,
+        "job_release": views.Job, "job_requeue": views.Job, "job_unwatch": views.Job, "job_watch": views.Job,
+        "lab_notebook": views.WrittenEntry,
         "note_sign": views.WrittenEntry, "artifact_versioning": views.MadeArtifact, "artifact_alt": views.AltSet,
         "session_create": views.MadeSession, "session_share": views.Shared, "link_create": views.MadeLink,
         "link_revoke": views.Ended, "grant_revoke": views.Granted, "signin_link": views.SignInLink,

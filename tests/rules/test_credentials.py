@@ -64,7 +64,7 @@ def test_a_private_key_is_known_in_every_form_it_is_pasted_in(pem: str) -> None:
         assert code_of(pasted) == "private_key_refused"
 
 
-@pytest.mark.parametrize("prefix", ["clg", "clga", "clgs", "clgc", "clgh", "clgd", "clgt"])
+@pytest.mark.parametrize("prefix", ["clg", "clga", "clgs", "clgc", "clgh", "clgd", "clge", "clgt"])
 def test_a_token_of_a_hub_is_known(prefix: str) -> None:
     assert code_of(f"use {new_secret(prefix)} for it") == "token_refused"
 

@@ -84,3 +84,26 @@ def test_quotas_stand_on_the_pages_of_use(client: Client, ana: Actor, operator: 
         ("session", "core_hours"),
     ]
     assert len(mine.get(f"/api/sessions/{session}/quotas").json()["quotas"]) == 2
+
+
+def test_a_job_submitted_elsewhere_is_watched_by_a_form_and_left_by_a_button(
+    application: Starlette, world: World, house: House
+) -> None:
+    anas = browser(application, world, world.ana)
+    headers = {"origin": ORIGIN, "referer": f"{ORIGIN}/s/{world.name}/jobs"}
+    account_on(house, world.ana, "pods", kind="kubernetes")
+    page = anas.get(f"/s/{world.name}/jobs").text
+    form = page[page.index('id="watch"') :]
+    assert '<option value="raven">' in form and '<option value="pods">' not in form
+    fields = {"action": "job_watch", "session_id": world.session, "cluster": "raven", "next": "/jobs/{id}"}
+    wrong = anas.post("/do", data={**fields, "native": "4;id"}, headers=headers)
+    assert wrong.status_code == 400
+    begun = anas.post("/do", data={**fields, "native": "41"}, headers=headers, follow_redirects=False)
+    assert begun.status_code == 303
+    shown = anas.get(begun.headers["location"]).text
+    assert "raven:41" in shown and "Stop watching" in shown
+    job = begun.headers["location"].removeprefix("/jobs/")
+    stop = {"action": "job_unwatch", "job": job, "next": f"/jobs/{job}"}
+    assert anas.post("/do", data=stop, headers=headers, follow_redirects=False).status_code == 303
+    left = anas.get(f"/jobs/{job}").text
+    assert "No longer watched" in words_of(left) and "Stop watching" not in left

@@ -183,12 +183,23 @@ def _face(scope: Scope, view: JobView, room: str) -> Face:
         progress_text=_counted(view),
         trouble=Lacking(view.reason, _remedy(view)) if view.state in _FAILED else None,
         room=f"{room}?look=job:{view.id}",
-        acts=[*_wishes(view), *([cancel, *([branch] if waited_for else [])] if may_cancel else [])],
+        acts=[
+            *_wishes(view),
+            *_unwatch(scope, view),
+            *([cancel, *([branch] if waited_for else [])] if may_cancel else []),
+        ],
         script=view.script.text or "",
         script_path=view.script.path or "",
         script_href=next((f"/artifacts/{each.version}" for each in view.inputs if each.path == view.script.path), ""),
         script_digest=view.script.digest,
     )
+
+
+def _unwatch(scope: Scope, view: JobView) -> list[Act]:
+    """For whoever watches a job that was submitted outside the hub."""
+    if not view.attached or view.state in rules.TERMINAL or view.submitted_by.id != scope.actor.id:
+        return []
+    return [Act("Stop watching", action="job_unwatch", fields={"job": view.id}, next=f"/jobs/{view.id}", look="quiet")]
 
 
 _WISHES = {"hold": "Hold back", "release": "Release", "requeue": "Start again"}
