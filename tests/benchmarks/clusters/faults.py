@@ -57,7 +57,7 @@ class Story:
         self.name, self.plan = name, plan
         self.at, self.blow = chance.choice(STATES), chance.choice(BLOWS)
         self.key = uuid.UUID(int=chance.getrandbits(128)).hex
-        self.struck = False
+        self.struck = self.hurried = False
         self.job = ""
         self.state = ""
         self.cancelled = self.requeued = plan["run"] not in ("cancel", "requeue")
@@ -161,9 +161,12 @@ class Campaign:
         if self.is_real and not story.requeued and state == "RUNNING" and native:
             assert isinstance(self.box, SlurmBox)
             story.requeued = not self.box.admin("scontrol", "requeue", native)
-        if self.is_real and story.plan["run"] == "requeue" and story.requeued and state == "PENDING" and native:
+        is_back = story.plan["run"] == "requeue" and story.requeued and state == "PENDING"
+        if self.is_real and is_back and native and not story.hurried:
             assert isinstance(self.box, SlurmBox)
-            self.box.starts_again(native)
+            story.hurried = self.box.starts_again(
+                native
+            )  # Asked at every look, it would start in three seconds for ever.
 
     # --- the blows
 
