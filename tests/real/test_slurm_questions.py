@@ -72,7 +72,9 @@ def test_the_site_tells_what_it_is(slurm: SlurmBox) -> None:
         assert (site.user, site.home, site.cluster) == (slurm.user, str(slurm.home), "testbox")
         assert site.version.startswith("22.05") and site.forgets_after == 300.0
         assert site.accounting and site.missing == ()
-        debug, narrow = sorted(await backend.partitions(), key=lambda each: each.name)
+        found, waiting = await backend.partitions()
+        assert waiting is not None and waiting >= 0
+        debug, narrow = sorted(found, key=lambda each: each.name)
         assert (debug.name, debug.is_default, debug.nodes, debug.cpus) == ("debug", True, NODES, CPUS)
         assert debug.memory_bytes == MEMORY_MB << 20
         assert (narrow.name, narrow.wall_seconds, narrow.nodes) == ("narrow", 600, 1)
