@@ -95,6 +95,8 @@ def test_what_changed_after_the_page_was_made_and_before_it_had_connected_is_sho
         ticket.continue_()
     expect(tools(owner)).to_contain_text("One vote")
     assert owner.evaluate("window.stayed === true")
+    tools(owner).get_by_role("button", name="Close the poll").click()
+    expect(tools(owner).get_by_role("button", name="Close the poll")).to_have_count(0)
 
 
 def test_in_the_lobby_one_waits_and_is_let_in(enter: Enter, hub: Hub, session: str) -> None:
