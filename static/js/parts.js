@@ -1,4 +1,6 @@
 /* The custom elements a page may hold, each fetched when one of them is there. */
+import { answer } from "./status.js";
+
 const PARTS = {
   "theme-toggle": "./theme-toggle.js",
   "copy-text": "./copy-text.js",
@@ -13,6 +15,8 @@ const PARTS = {
 };
 
 /** Bring to life what stands in an element. */
-export function enliven(root) {
-  return Promise.allSettled(Object.keys(PARTS).filter((name) => root.querySelector(name)).map((name) => import(PARTS[name])));
+export async function enliven(root) {
+  const parts = await Promise.allSettled(Object.keys(PARTS).filter((name) => root.querySelector(name)).map((name) => import(PARTS[name])));
+  // A browser does not ask again for a module that it could not fetch: the network changed, or the hub was restarting.
+  if (parts.some(({ status }) => status === "rejected")) answer("Part of this page could not be loaded. Load it again to have all of it.");
 }
