@@ -12,6 +12,7 @@
 import { GONE, CLOSE, VERSION, decode, encode, mayReconnect } from "./protocol.js";
 
 const CONNECT_MS = 5_000;
+const TICKET_MS = 15_000;
 const CAPTION_MS = 260;
 const PING_MS = 4_000;
 const SILENCE_MS = 10_000;
@@ -31,6 +32,7 @@ export function pairGeneration(slot, incarnation, peer, peerIncarnation) {
 export async function askForTicket(session, base) {
   const answer = await fetch(new URL("/api/tickets", base), {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ session }),
+    signal: AbortSignal.timeout(TICKET_MS), // else a hub that does not answer would be waited for, for ever and unsaid
   });
   if (answer.ok) return (await answer.json()).ticket;
   const problem = await answer.json().catch(() => ({}));
