@@ -40,10 +40,11 @@ from hub.jobs.port import (
 from hub.jobs.sending import CannotBeAsked
 from hub.jobs.shell import SshError
 from hub.jobs.together import Together
+from hub.jobs.turning import Turning
 
 log = structlog.get_logger()
 
-TURN_SECONDS, IDLE_SECONDS = 0.25, 1.0
+TURN_SECONDS = 0.25
 # A turn looks at all jobs: whoever is woken again and again spends no more than a fifth of the time on that.
 TIMES_ITS_COST = 5.0
 LEASE_AGAIN_SECONDS = 2.0
@@ -97,43 +98,20 @@ class ClusterAgent:
         self._order = Together(self._orders, fits=lambda waiting: min(len(waiting), ORDERS), at_once=2)
         self._tell_one = Together(self._tell_all)
         self._fetching = asyncio.Semaphore(FETCHING_AT_ONCE)
-        self._wake = asyncio.Event()
+        self._turning = Turning(name, self.turn, self._overtaken, TURN_SECONDS, self._rests)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; what is away (the database, the cluster) is waited for."""
-        stopping = asyncio.create_task(stop.wait())
         try:
-            while not stop.is_set():
-                self._wake.clear()
-                try:
-                    busy = await self.turn()
-                except Overtaken:
-                    log.info("agent.overtaken", agent=self.name)
-                    self._epoch, busy = None, False
-                except Away as error:
-                    log.info("agent.hub_away", agent=self.name, said=str(error)[:300])
-                    busy = False
-                except Exception:
-                    log.warning("agent.failed", agent=self.name, exc_info=True)
-                    busy = False
-                pause = min((TIMES_ITS_COST - 1) * self._look_took, TURN_SECONDS)
-                await asyncio.wait({stopping}, timeout=pause)
-                woken = asyncio.create_task(self._wake.wait())
-                await asyncio.wait(
-                    {stopping, woken},
-                    timeout=TURN_SECONDS if busy else IDLE_SECONDS,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                woken.cancel()
+            await self._turning.run(stop)
         finally:
-            stopping.cancel()
             # A submission that is broken off leaves a doubt, which takes longer to settle than its end takes.
             await self._beside.drain("submit", DRAIN_SECONDS)
             await self.close()
 
     def wake(self) -> None:
         """Take the next turn now."""
-        self._wake.set()
+        self._turning.wake()
 
     def retry(self) -> None:
         """Something that was out of reach is back."""
@@ -249,6 +227,9 @@ class ClusterAgent:
         if isinstance(error, SshError):
             self.watch.unreached(error)
         return isinstance(error, SshError)
+
+    def _rests(self) -> float:
+        return min((TIMES_ITS_COST - 1) * self._look_took, TURN_SECONDS)
 
     def _overtaken(self) -> None:
         self._epoch = None
@@ -371,7 +352,7 @@ class ClusterAgent:
     # --- listening, asking, cancelling
 
     async def _listen(self) -> None:
-        await self.watch.listen(self._wake.set)
+        await self.watch.listen(self.wake)
         raise SshError("the spool is no longer watched")
 
     async def _poll(self) -> None:

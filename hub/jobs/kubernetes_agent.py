@@ -27,10 +27,11 @@ from hub.jobs.backends.porter import NotStaged
 from hub.jobs.beside import Beside
 from hub.jobs.outputs import Found, Given
 from hub.jobs.port import ClusterPort, Load, Observation, Overtaken, PassedOn, Report, Standing, Watched
+from hub.jobs.turning import Turning
 
 log = structlog.get_logger()
 
-TURN_SECONDS, IDLE_SECONDS = 0.3, 1.0
+TURN_SECONDS = 0.3
 LEASE_AGAIN_SECONDS = 2.0
 STANDING_SECONDS = 30.0
 SWEEP_SECONDS = 3600.0
@@ -60,36 +61,18 @@ class KubernetesAgent:
         self._unseen: dict[Run, float] = {}
         self._told: dict[Run, str] = {}
         self._away, self._was_away = "", False
-        self._wake = asyncio.Event()
+        self._turning = Turning(name, self.turn, self._overtaken, TURN_SECONDS)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; what is away (the database, the cluster) is waited for."""
-        stopping = asyncio.create_task(stop.wait())
         try:
-            while not stop.is_set():
-                self._wake.clear()
-                try:
-                    busy = await self.turn()
-                except Overtaken:
-                    log.info("agent.overtaken", agent=self.name)
-                    self._epoch, busy = None, False
-                except Exception:
-                    log.warning("agent.failed", agent=self.name, exc_info=True)
-                    busy = False
-                woken = asyncio.create_task(self._wake.wait())
-                await asyncio.wait(
-                    {stopping, woken},
-                    timeout=TURN_SECONDS if busy else IDLE_SECONDS,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                woken.cancel()
+            await self._turning.run(stop)
         finally:
-            stopping.cancel()
             await self.close()
 
     def wake(self) -> None:
         """Take the next turn now."""
-        self._wake.set()
+        self._turning.wake()
 
     async def close(self) -> None:
         """Be done. A command that a thread has begun ends by itself, and may be repeated by the next agent."""
