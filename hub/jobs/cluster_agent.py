@@ -344,9 +344,7 @@ class ClusterAgent:
         if (holder := await self.backend.forbid(job.job, job.run)) is not None:
             await self._report([(run, Observation("started", native=holder))])
             return
-        token = slurm_rules.token_of(self.backend.hub, job.job, job.run)
-        by_name = [] if job.native else [slurm_rules.job_name(job.name, token)]
-        await self.backend.cancel([job.native] if job.native else [], by_name)
+        await self.backend.cancel([slurm_rules.token_of(self.backend.hub, job.job, job.run)])
         await self._report([(run, Observation("never_ran", detail="barred, since it goes elsewhere"))])
 
     # --- listening, asking, cancelling

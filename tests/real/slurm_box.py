@@ -85,9 +85,11 @@ class SlurmBox(SshdBox):
         wait_for(lambda: answers(self.ports["ctld"]), 30, "slurmctld listening")
 
     def empty(self) -> None:
-        """No job is left in the queue."""
+        """No job is left in the queue, and of earlier tests nothing in the home; what begins with a dot stays."""
         self.admin("scancel", f"--user={self.user}", "--full")
         wait_for(lambda: not self.admin("squeue", "-h", "-o", "%i"), 30, "an empty queue")
+        for each in self.home.glob("[!.]*"):
+            each.unlink() if each.is_symlink() or not each.is_dir() else shutil.rmtree(each)
 
     def close(self) -> None:
         if "slurmctld" in self.running:

@@ -157,9 +157,9 @@ def test_a_job_goes_there_and_back_once_though_its_agent_is_killed_in_the_middle
     assert [each["path"] for each in ended["outputs"]] == ["big.bin", "out.txt"]
     assert hub("job", "logs", job) == f"{digest}  numbers.bin\nended\n"
     assert desk.box.sh("cat begun") == "begun"
-    hub("artifact", "get", "out.txt")
+    hub("artifact", "get", "out.txt", "--force")
     assert (hub.here / "out.txt").read_text() == "done\n"
-    hub("artifact", "get", "big.bin")
+    hub("artifact", "get", "big.bin", "--force")
     assert (hub.here / "big.bin").read_bytes() == bytes(9_000_000)
     with sqlite3.connect(hub.data / "hub.sqlite3") as record:
         kind, public, private = record.execute(

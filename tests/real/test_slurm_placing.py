@@ -15,6 +15,7 @@ from hub.jobs.dry_plan import plan_job
 from hub.jobs.plans import PlanView
 from tests.real.slurm_box import SlurmBox
 from tests.real.slurm_world import SlurmWorld
+from tests.real.sshd_box import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -70,6 +71,7 @@ def test_while_jobs_are_there_the_agent_tells_how_busy_the_cluster_is(world: Slu
     nodes = int(world.box.sh("sinfo -h -o %D -p debug").split()[0])
     world.box.sh(f"sbatch --exclusive -N{nodes} -t 5 -o /dev/null --wrap 'sleep 300'")
     world.box.sh(f"sbatch --array=1-3 -N{nodes} -t 5 -o /dev/null --wrap true")
+    wait_for(lambda: world.box.sh("squeue -h -o %T -t RUNNING"), 30, "the one that takes all nodes")
 
     async def story() -> None:
         world.submit("#!/bin/sh\nsleep 1\n")

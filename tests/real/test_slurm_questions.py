@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from hub.jobs.backends import slurm_prepare
+from hub.jobs.backends import slurm_prepare, slurm_rules
 from hub.jobs.backends.slurm import SlurmBackend
 from hub.jobs.port import Order, Wished
 from hub.jobs.requests import Environment, Resources
@@ -112,9 +112,32 @@ def test_a_job_is_held_released_and_begun_anew(slurm: SlurmBox, tmp_path: Path) 
         assert await backend.control("job_held", 1, held, Wished("requeue", 2)) == ""
         await becomes(backend, held, "PENDING", "REQUEUED", "REQUEUE_HOLD")
         assert await backend.control("job_held", 1, held, Wished("hold", 3)) == ""
-        assert (await backend.cancel([held])).code == 0
+        token = slurm_rules.token_of(backend.hub, "job_held", 1)
+        await backend.cancel([slurm_rules.token_of(backend.hub, "job_other", 1)], only=[held])
+        await backend.cancel([token], only=["999999"])
+        await becomes(backend, held, "PENDING", "REQUEUED", "REQUEUE_HOLD")
+        await backend.cancel([token], only=[held])
         await becomes(backend, held, "CANCELLED", "gone")
-        assert (await backend.cancel([held, "999999"], ["no-such-name"])).code in (0, 1)
+        await backend.cancel([token])
+
+    with_backend(slurm, story)
+
+
+def test_an_id_that_was_given_out_again_is_neither_cancelled_nor_steered(slurm: SlurmBox, tmp_path: Path) -> None:
+    """A scheduler that lost its state begins counting anew; what the hub calls job 7 may be another's by now."""
+
+    async def story(backend: SlurmBackend) -> None:
+        other = await submit(backend, "job_other", "sleep 60\n", tmp_path)
+        await becomes(backend, other, "RUNNING")
+        gone = slurm_rules.token_of(backend.hub, "job_gone", 1)
+        await backend.cancel([gone])
+        for number, what in enumerate(("hold", "requeue"), start=1):
+            said = await backend.control("job_gone", 1, other, Wished(what, number))
+            assert said == "Slurm says it is nowhere"
+        row = next(row for row in await backend.queue() if row.base == other)
+        assert row.state == "RUNNING"
+        await backend.cancel([slurm_rules.token_of(backend.hub, "job_other", 1)])
+        await becomes(backend, other, "CANCELLED", "gone")
 
     with_backend(slurm, story)
 

@@ -204,9 +204,25 @@ cat run.lock
 """
 
 
-def control(root: str, job: str, run: int, native: str, *, what: str, number: int) -> str:
+def cancel(tokens: Sequence[str], only: Sequence[str] = ()) -> str:
+    """Cancel whatever the account has in Slurm that bears one of these tokens; with `only`, of these ids alone.
+
+    Never by an id alone: a scheduler that has lost its state gives ids out again, and the job may be somebody else's.
+    """
+    which = command(["grep", "-F", *(f"-e{token}" for token in tokens)])
+    which += " | cut -d' ' -f1 | sort -u"
+    if only:
+        which += " | " + command(["grep", "-Fx", *(f"-e{each}" for each in only)])
+    return f"""s=$({QUERY} squeue --me --noheader -o '%F %j %k') || exit 1
+set -- $(printf '%s\\n' "$s" | {which})
+[ $# -eq 0 ] || scancel --quiet "$@" || : # one may have ended just now
+"""
+
+
+def control(root: str, job: str, run: int, native: str, token: str, *, what: str, number: int) -> str:
     """Hold, release or requeue one job, if it is in a state for that; the wish of this number is carried out once.
 
+    An id that has been given out again is another's: a job that does not bear the token, if any, is not touched.
     Slurm would hold a job that runs, and requeue one that has ended. How often it was restarted is written down before
     it is requeued, so that whoever asks again for the same wish sees that it has been.
     """
@@ -214,6 +230,7 @@ def control(root: str, job: str, run: int, native: str, *, what: str, number: in
     ask = command(["scontrol", what, native])
     state = r"""$(printf '%s\n' "$s" | sed -n 's/^ *JobState=\([A-Z_]*\) .*/\1/p' | sort -u | tr '\n' ' ')"""
     begin = f"""s=$({show}) || exit 1
+case $s in *{shlex.quote(token)}*) ;; *) exit {NOT_NOW};; esac
 t={state}
 """
     if what != "requeue":

@@ -318,11 +318,17 @@ class SlurmBackend:
             raise SchedulerAway(f"the run's lock cannot be read: {done.said[:300]}")
         return None if holder == "nobody" else holder
 
-    async def cancel(self, natives: Sequence[str], names: Sequence[str] = ()) -> Done:
-        """End jobs by id, and by name where the id is not known; asking again does no harm."""
-        asked = [command(["scancel", "--quiet", *natives])] if natives else []
-        asked += [command(["scancel", "--quiet", "--me", f"--name={name}"]) for name in names]
-        return await self._ask("cancel", "; ".join(asked), urgent=True)
+    async def cancel(self, tokens: Sequence[str], only: Sequence[str] = (), *, theirs: Sequence[str] = ()) -> None:
+        """End whatever bears these tokens, or those of these ids that do; asking again does no harm.
+
+        `theirs` are the ids of jobs that were submitted outside, which bear none. Raises SchedulerAway or SshError.
+        """
+        scripts = [far_side.cancel(tokens[at : at + AT_A_TIME], only) for at in range(0, len(tokens), AT_A_TIME)]
+        scripts += [f"{command(['scancel', '--quiet', *theirs])} || :"] if theirs else []
+        for script in scripts:
+            done = await self._ask("cancel", script, urgent=True)
+            if done.code != 0:
+                raise SchedulerAway(f"scancel: {done.said[:300]}")
 
     async def sweep(self, runs: Sequence[Run], *, seconds: float = far_sweep.SECONDS) -> list[far_sweep.Removed]:
         """Remove the folders of runs that are over, as far as there is time; says what became of each."""
@@ -335,12 +341,13 @@ class SlurmBackend:
         """Remove the folders around the runs', if they are empty."""
         await self._ask("sweep", far_sweep.tidy(await self.root()))
 
-    async def control(self, job: str, run: int, native: str, wish: Wished) -> str:
+    async def control(self, job: str, run: int, native: str, wish: Wished, *, attached: bool = False) -> str:
         """Hold, release or requeue one job: why it cannot be, in words, or nothing. Raises SchedulerAway or SshError.
 
-        Asking again does no harm.
+        Asking again does no harm. One that is `attached` was submitted outside, and bears no token.
         """
-        script = far_side.control(await self.root(), job, run, native, what=wish.what, number=wish.number)
+        token = "" if attached else slurm_rules.token_of(self.hub, job, run)
+        script = far_side.control(await self.root(), job, run, native, token, what=wish.what, number=wish.number)
         done = await self._ask("control", script, urgent=True)
         if done.code == 0:
             return ""

@@ -19,7 +19,7 @@ from hub.jobs.backends.ends import Folder, first_hand
 from hub.jobs.backends.judging import Absence, Known, Verdict
 from hub.jobs.backends.pace import Pace
 from hub.jobs.backends.slurm import Run, SchedulerAway, SlurmBackend
-from hub.jobs.backends.slurm_rules import Row, job_name, token_of
+from hub.jobs.backends.slurm_rules import Row, token_of
 from hub.jobs.port import Attached, Observation, PassedOn, Watched
 from hub.jobs.rules import Exit
 from hub.jobs.shell import SshError
@@ -209,7 +209,7 @@ class SlurmWatch:
         if ids := sorted({*found, *left}):
             self.strangers += len(ids)
             log.warning("slurm.second_copies", account=self.backend.connection.login.shown, ids=ids)
-            await self.backend.cancel(ids)
+            await self.backend.cancel(sorted({each.token for each in known} | earlier), only=ids)
 
     # --- jobs that others submitted
 
@@ -268,8 +268,8 @@ class SlurmWatch:
         ]
         if not wanted:
             return
-        by_name = [job_name(each.name, each.token) for each in wanted if each.native is None]
-        await self.backend.cancel([each.native for each in wanted if each.native], by_name)
+        ours = [each.token for each in wanted if not each.attached]
+        await self.backend.cancel(ours, theirs=[each.native for each in wanted if each.attached and each.native])
         self._cancelled |= {(each.job, each.run): now for each in wanted}
         self.pace = self.pace.nudge(now)
 
@@ -277,7 +277,7 @@ class SlurmWatch:
         """Have Slurm do what is wished of a job; None while it does not have it yet. Raises SshError."""
         if job.wish is None or job.native is None or job.cancel_asked:
             return None
-        refused = await self.backend.control(job.job, job.run, job.native, job.wish)
+        refused = await self.backend.control(job.job, job.run, job.native, job.wish, attached=job.attached)
         self.look_soon()
         return PassedOn(job.wish.number, refused)
 
