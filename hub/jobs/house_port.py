@@ -139,11 +139,15 @@ def _observed(ctx: Context, job: Job, report: Report) -> None:
     seen = report.seen
     if job.state not in rules.OCCUPYING:
         return
-    job = _noted(ctx, job, report)
+    beside = _beside(ctx, job, report)
+    if seen.sight == "waiting":
+        _waits(ctx, job, seen.detail, beside)
+        moving.told(ctx, job, seen.starts_at)
+        return
+    if beside:
+        ctx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(**beside))
+        job = transitions.lock(ctx, job.id) or job
     match seen.sight:
-        case "waiting":
-            _waits(ctx, job, seen.detail)
-            moving.told(ctx, job, seen.starts_at)
         case "refused" if job.state == "SUBMITTING":
             transitions.happen(ctx, job, "refused", seen.detail, ended_at=ctx.now)
         case "started" if job.state != "RUNNING":
@@ -227,8 +231,8 @@ def _ends_there(ctx: Context, job_id: str) -> None:
     transitions.happen(ctx, job, job.outcome or "lost", job.reason, fetched_run=job.run)
 
 
-def _noted(ctx: Context, job: Job, report: Report) -> Job:
-    """What is told beside how the job stands."""
+def _beside(ctx: Context, job: Job, report: Report) -> dict[str, Any]:
+    """What is told beside how the job stands, as columns of its row."""
     seen = report.seen
     values: dict[str, Any] = {}
     if seen.native and seen.native != job.native:
@@ -239,18 +243,17 @@ def _noted(ctx: Context, job: Job, report: Report) -> Job:
         values |= _told(ctx, job, report.attached)
     if report.wish is not None and job.wish is not None and report.wish.number == job.wish_number:
         values |= _passed_on(ctx, job, report.wish)
-    if not values:
-        return job
-    ctx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(**values))
-    return transitions.lock(ctx, job.id) or job
+    return values
 
 
-def _waits(ctx: Context, job: Job, why: str) -> None:
+def _waits(ctx: Context, job: Job, why: str, beside: dict[str, Any]) -> None:
+    """One change of its row, since every submission makes it; seen again and again it is no line of the ledger."""
+    values = {**beside, "waits_for": why}
     if job.state != "PENDING":
         event: rules.Event = "requeued" if job.state == "RUNNING" else "accepted"
-        transitions.happen(ctx, job, event, waits_for=why, nodes=None)
-    elif why != job.waits_for:  # seen again and again: told, and no line of the ledger
-        ctx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(waits_for=why))
+        transitions.happen(ctx, job, event, nodes=None, **values)
+    elif beside or why != job.waits_for:
+        ctx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(**values))
 
 
 def _moment(seconds: float, now: dt.datetime) -> dt.datetime:

@@ -22,14 +22,37 @@ class LostLease(Exception):
     """Another holder has the lease now."""
 
 
+# Built once: a statement costs more to build than to carry out.
+_HELD = sa.select(leases).where(leases.c.name == sa.bindparam("which")).with_for_update()
+_WAITING = (
+    sa.select(ledger_pending.c.line, ledger.c.commitment)
+    .join(ledger, ledger.c.line == ledger_pending.c.line)
+    .order_by(ledger_pending.c.line)
+    .limit(limits.SEQUENCE_BATCH)
+)
+_LEASE = sa.select(leases.c.holder, leases.c.until).where(leases.c.name == LEASE)
+_ANY = sa.select(ledger_pending.c.line).limit(1)
+_ORDER = sa.insert(ledger_order)
+_NUMBERED = sa.delete(ledger_pending).where(ledger_pending.c.line == sa.bindparam("which"))
+_FRONTIER = sa.select(ledger_frontier).where(ledger_frontier.c.id == 0)
+_GROWN = (
+    sa.update(ledger_frontier)
+    .where(ledger_frontier.c.id == 0)
+    .values(size=sa.bindparam("now_size"), hashes=sa.bindparam("now_hashes"))
+)
+
+
 def take_lease(tx: Tx, name: str, holder: str, now: dt.datetime, seconds: float) -> int | None:
     """The epoch under which `holder` now has the lease, or None while another's runs."""
     until = now + dt.timedelta(seconds=seconds)
-    if tx.insert_new(leases, name=name, holder=holder, epoch=1, until=until):
-        return 1
-    row = tx.execute(sa.select(leases).where(leases.c.name == name).with_for_update()).one()
+    row = tx.execute(_HELD, {"which": name}).first()
+    if row is None:
+        if tx.insert_new(leases, name=name, holder=holder, epoch=1, until=until):
+            return 1
+        row = tx.execute(_HELD, {"which": name}).one()
     if row.holder == holder:
-        tx.execute(sa.update(leases).where(leases.c.name == name).values(until=until))
+        if row.until - now < dt.timedelta(seconds=seconds / 2):  # not at every pass: it would be half of its work
+            tx.execute(sa.update(leases).where(leases.c.name == name).values(until=until))
         return int(row.epoch)
     if row.until > now:
         return None
@@ -42,29 +65,28 @@ def number(tx: Tx, epoch: int) -> int:
     held = tx.execute(sa.select(leases.c.epoch).where(leases.c.name == LEASE).with_for_update()).scalar()
     if held != epoch:
         raise LostLease
-    waiting = (
-        tx.execute(
-            sa.select(ledger_pending.c.line, ledger.c.commitment)
-            .join(ledger, ledger.c.line == ledger_pending.c.line)
-            .order_by(ledger_pending.c.line)
-            .limit(limits.SEQUENCE_BATCH)
-        )
-    ).all()
+    return _number(tx)
+
+
+def _number(tx: Tx) -> int:
+    """By whoever holds the lease, in this very transaction."""
+    waiting = tx.execute(_WAITING).all()
     if not waiting:
         return 0
     size, frontier = read_frontier(tx.conn)
-    tx.execute(sa.insert(ledger_order), [{"sequence": size + n, "line": row.line} for n, row in enumerate(waiting)])
-    tx.execute(sa.delete(ledger_pending).where(ledger_pending.c.line.in_([row.line for row in waiting])))
+    tx.execute(_ORDER, [{"sequence": size + n, "line": row.line} for n, row in enumerate(waiting)])
+    tx.execute(_NUMBERED, [{"which": row.line} for row in waiting])
+    was = size
     size, frontier = rules.append(size, frontier, (rules.leaf(row.commitment) for row in waiting))
-    values = {"size": size, "hashes": b"".join(frontier)}
-    if not tx.insert_new(ledger_frontier, id=0, **values):
-        tx.execute(sa.update(ledger_frontier).where(ledger_frontier.c.id == 0).values(**values))
+    hashes = b"".join(frontier)
+    if was or not tx.insert_new(ledger_frontier, id=0, size=size, hashes=hashes):
+        tx.execute(_GROWN, {"now_size": size, "now_hashes": hashes})
     return len(waiting)
 
 
 def read_frontier(conn: sa.Connection) -> tuple[int, list[bytes]]:
     """The size of the tree and the roots of its perfect subtrees."""
-    row = conn.execute(sa.select(ledger_frontier).where(ledger_frontier.c.id == 0)).first()
+    row = conn.execute(_FRONTIER).first()
     if row is None:
         return 0, []
     return row.size, [row.hashes[i : i + 32] for i in range(0, len(row.hashes), 32)]
@@ -75,14 +97,14 @@ def pass_once(db: Database, holder: str, now: dt.datetime) -> int:
 
     def work(tx: Tx) -> int:
         epoch = take_lease(tx, LEASE, holder, now, limits.SEQUENCER_LEASE_SECONDS)
-        return 0 if epoch is None else number(tx, epoch)
+        return 0 if epoch is None else _number(tx)
 
     return db.write(work)
 
 
 def is_due(conn: sa.Connection, holder: str, now: dt.datetime) -> bool:
     """Whether any line waits for its number, and for no other holder of the lease to give it."""
-    held = conn.execute(sa.select(leases.c.holder, leases.c.until).where(leases.c.name == LEASE)).first()
+    held = conn.execute(_LEASE).first()
     if held is not None and held.holder != holder and held.until > now:
         return False
-    return conn.execute(sa.select(ledger_pending.c.line).limit(1)).first() is not None
+    return conn.execute(_ANY).first() is not None
