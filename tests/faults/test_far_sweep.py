@@ -52,6 +52,7 @@ def test_a_run_s_folder_goes_with_what_was_laid_beside_it_and_nothing_else(far: 
     (far.root / "events" / f"{JOB}.1.EXIT").touch()
     (far.root / "events" / f"{OTHER}.1.EXIT").touch()
     (far.root / "jobs" / JOB / "1.0123456789abcdef" / "work").mkdir(parents=True)
+    (far.root / "jobs" / f".laid.{JOB}.1.0123456789abcdef" / JOB / "1").mkdir(parents=True)
     (done,) = far.sweep((JOB, 1))
     assert (done.job, done.run, done.fate) == (JOB, 1, "swept") and 50_000 < done.size_bytes < 500_000
     assert [each.name for each in (far.root / "jobs").iterdir()] == [OTHER]

@@ -186,7 +186,7 @@ SelectTypeParameters=CR_CPU_Memory
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=1,default_queue_depth=1000
 PriorityType=priority/basic
-MaxJobCount=20000
+MaxJobCount=50000
 MinJobAge=300
 KillWait=2
 InactiveLimit=0

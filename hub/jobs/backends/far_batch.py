@@ -44,8 +44,9 @@ def submit(root: str, members: Sequence[Member], *, nonce: str, mark: str, bundl
     on each of both streams comes a line with the mark, which nobody can know, its number, and on the first its exit
     code.
     """
-    # By the first one's name, so that it is cleared away with it if the command dies here.
-    stage = shlex.quote(f"{root}/incoming/{members[0].job}.{members[0].run}.{nonce}")
+    # Among the folders, since it must lie on their file system; by the first one's name, so that it is cleared away with
+    # it if the command dies here.
+    stage = shlex.quote(f"{root}/jobs/.laid.{members[0].job}.{members[0].run}.{nonce}")
     calls = "\n".join(
         command(
             [
@@ -61,7 +62,7 @@ def submit(root: str, members: Sequence[Member], *, nonce: str, mark: str, bundl
 r={shlex.quote(root)}
 t={stage}
 whole=
-mkdir -p "$t" "$r/events" "$r/jobs"
+mkdir -p "$t" "$r/events"
 base64 -d <<'~' | tar -xzf - -C "$t" && whole=1
 {bundle}
 ~
