@@ -44,7 +44,7 @@ def submit(root: str, members: Sequence[Member], *, nonce: str, mark: str, bundl
     on each of both streams comes a line with the mark, which nobody can know, its number, and on the first its exit
     code.
     """
-    # Among the folders, since it must lie on their file system; by the first one's name, so that it is cleared away with
+    # Among the folders, on whose file system it must lie; by the name of the first, so that it is cleared away with
     # it if the command dies here.
     stage = shlex.quote(f"{root}/jobs/.laid.{members[0].job}.{members[0].run}.{nonce}")
     calls = "\n".join(
