@@ -24,7 +24,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -404,18 +404,19 @@ class _AfterCommit:
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "after-commit")
 
     def run(self, then: list[Callable[[], None]]) -> None:
-        for one in then:
-            self._thread.submit(self._safely, one)
+        if then:
+            self._thread.submit(self._each, tuple(then))
 
     def close(self) -> None:
         self._thread.shutdown()
 
     @staticmethod
-    def _safely(one: Callable[[], None]) -> None:
-        try:
-            one()
-        except Exception:
-            log.warning("after_commit.failed", exc_info=True)
+    def _each(then: Sequence[Callable[[], None]]) -> None:
+        for one in then:
+            try:
+                one()
+            except Exception:
+                log.warning("after_commit.failed", exc_info=True)
 
 
 def _is_retryable(error: exc.DBAPIError) -> bool:
