@@ -152,7 +152,7 @@ def places_of(scope: Scope, want: Wanted) -> list[Place]:
 def plan(places: Sequence[Place], asked: Terms) -> Plan:
     """The table of these places; each is counted for what the job would hold there."""
     made = [economy.candidate(_wish(each, asked), each.offer) for each in places]
-    return economy.decide(made, with_deadline=asked.within is not None)
+    return economy.decide(made, within=asked.within)
 
 
 def view(made: Plan, places: Sequence[Place], currency: str) -> PlanView:
