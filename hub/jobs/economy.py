@@ -102,6 +102,14 @@ def held(resources: Resources) -> Held:
     return Held(max(resources.cpus_per_node, resources.tasks_per_node) * times, resources.gpus * times)
 
 
+def held_on_average(tasks: int, ended: int, seconds: float, longest: float) -> float:
+    """For how long a task of an array held its part: `ended` of its `tasks` took `seconds` together.
+
+    Of a task whose end nobody wrote down it is only known that it took no longer than `longest`.
+    """
+    return (seconds + max(0, tasks - ended) * longest) / tasks
+
+
 def cost(what: Held, seconds: float, prices: Prices) -> Cost:
     """What holding this for so long costs, whether or not it was made use of."""
     hours = max(0.0, seconds) / HOUR

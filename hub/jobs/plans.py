@@ -25,6 +25,7 @@ from hub.jobs.offers import Place, Wanted
 from hub.jobs.plan_tables import job_plans
 
 Said = str | int
+_OF_JOB = sa.select(job_plans).where(job_plans.c.job == sa.bindparam("job_id"))
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,6 +210,7 @@ def charges(place: Place) -> dict[str, Any]:
         "cores": held.cores,
         "gpus": held.gpus,
         "wall_seconds": offers.wall_seconds(place.asked),
+        "tasks": place.asked.tasks,
         "core_hour": prices.core_hour,
         "gpu_hour": prices.gpu_hour,
     }
@@ -228,9 +230,13 @@ def facts(settled: Settled) -> dict[str, Any]:
     }
 
 
-def placed(scope: Scope, job: str) -> PlacedView | None:
-    """How this job came to its place; None where its submitter chose, and said nothing of time or money."""
-    row = scope.execute(sa.select(job_plans).where(job_plans.c.job == job)).first()
+def of_job(scope: Scope, job: str) -> Any | None:
+    """What is kept of where this job goes, and what it holds there."""
+    return scope.execute(_OF_JOB, {"job_id": job}).first()
+
+
+def placed(row: Any | None) -> PlacedView | None:
+    """How a job came to its place; None where its submitter chose, and said nothing of time or money."""
     if row is None or (row.offers is None and row.deadline is None and row.budget is None):
         return None
     return PlacedView(

@@ -39,6 +39,12 @@ def test_what_is_no_array_is_refused(text: str) -> None:
         economy.tasks_of(text)
 
 
+def test_a_task_of_an_array_held_its_part_for_as_long_as_it_ran_and_no_longer_than_it_may_have() -> None:
+    assert economy.held_on_average(4, 4, 4 * 60.0, HOUR) == 60
+    assert economy.held_on_average(4, 3, 3 * 60.0, HOUR) == (3 * 60 + HOUR) / 4
+    assert economy.held_on_average(4, 0, 0.0, HOUR) == HOUR
+
+
 def test_a_price_that_nobody_told_makes_only_that_cost_unknown_which_needs_it() -> None:
     assert economy.cost(Held(4), HOUR, Prices(0.5)).money == 2
     assert economy.cost(Held(4, 1), HOUR, Prices(0.5)).money is None
