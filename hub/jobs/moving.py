@@ -18,7 +18,7 @@ from hub.core import steps
 from hub.core.context import Context
 from hub.core.house import House
 from hub.core.keys import unseal
-from hub.jobs import planning, plans, quotas, transitions
+from hub.jobs import planning, plans, quotas, thoughts, transitions
 from hub.jobs.backends.slurm_wish import directives
 from hub.jobs.clusters.rules import Target
 from hub.jobs.economy import Plan
@@ -27,21 +27,13 @@ from hub.jobs.plan_tables import job_plans
 from hub.jobs.planning import Again, Promise
 from hub.jobs.requests import Environment, Resources
 from hub.jobs.tables import jobs
-from hub.jobs.transitions import LOCAL, Job
+from hub.jobs.transitions import Job
 from hub.perform import record
 
-THINK = "think_again"
 AGAIN = dt.timedelta(seconds=planning.AGAIN_SECONDS)
 # How often the other schedulers are waited for, and how long.
 LOOKS, LOOK_SECONDS = 4, 5.0
 HEAD_BYTES = 64 << 10
-
-
-def watch(ctx: Context, job: str, made: Plan) -> None:
-    """Think of it when it should have started, if there was another place for it at all."""
-    after = planning.first_thought(made)
-    if after is not None:
-        _think(ctx, job, ctx.now + dt.timedelta(seconds=after))
 
 
 def told(ctx: Context, job: Job, starts_at: float) -> None:
@@ -63,7 +55,7 @@ def told(ctx: Context, job: Job, starts_at: float) -> None:
         values["ends_at"] = ctx.now + dt.timedelta(seconds=word.ends_in)
     if word.thinks:
         values["thought_at"] = ctx.now
-        _think(ctx, job.id, ctx.now)
+        thoughts.at(ctx, job.id, ctx.now)
     ctx.execute(sa.update(job_plans).where(job_plans.c.job == job.id).values(**values))
 
 
@@ -86,7 +78,7 @@ def stays(ctx: Context, job: Job) -> None:
     )
 
 
-@steps.runs(THINK)
+@steps.runs(thoughts.THINK)
 def think_again(step: steps.Step, house: House) -> None:
     """Whether a job that still waits goes elsewhere; other schedulers are asked first, and waited for a little."""
     with house.db.read() as conn:
@@ -117,32 +109,19 @@ def think_again(step: steps.Step, house: House) -> None:
         raise steps.Retry("schedulers are asked", LOOK_SECONDS)
 
 
-def _think(ctx: Context, job: str, at: dt.datetime, *, instead_of: str = "") -> None:
-    """Have it thought over at `at`. However often that is asked for, one thought of a job is to come, and the soonest.
-
-    `instead_of` is the thought that is being finished.
-    """
-    to_come = sa.and_(steps.steps.c.object == job, steps.steps.c.kind == THINK, steps.steps.c.done_at.is_(None))
-    others = sa.and_(to_come, steps.steps.c.id != instead_of)
-    if ctx.execute(sa.select(steps.steps.c.id).where(others, steps.steps.c.due_at <= at).limit(1)).first() is None:
-        later = sa.and_(others, steps.steps.c.due_at > at, steps.steps.c.lease_until.is_(None))
-        ctx.execute(sa.delete(steps.steps).where(later))
-        ctx.enqueue(THINK, job, queue=LOCAL, due_at=at)
-
-
 def _decide(ctx: Context, step: steps.Step, job: Job, row: Any, places: list[Place]) -> None:
     made = plans.plan(places, _terms(ctx.now, row))
     again = _again(ctx.now, job, row, made)
     if again.to is None:
         _thought(ctx, job.id, said="" if _on_time(again) else again.why)
-        _think(ctx, job.id, ctx.now + AGAIN, instead_of=step.id)
+        thoughts.at(ctx, job.id, ctx.now + AGAIN, instead_of=step.id)
         return
     place = next(each for each in places if each.offer.backend == again.to)
     settled = plans.Settled(place=place, terms=plans.Terms())
     over, _ = quotas.judge(ctx, job.session, [settled], job.submitted_by)
     if over:
         _thought(ctx, job.id, said=f"{again.why} A quota keeps it from going there: {over[0]}")
-        _think(ctx, job.id, ctx.now + AGAIN, instead_of=step.id)
+        thoughts.at(ctx, job.id, ctx.now + AGAIN, instead_of=step.id)
         return
     going = _going(ctx.now, place, made, again)
     ctx.about("job", job.id, job.session, action=transitions.OBSERVED, state=job.state, run=job.run, goes=again.why)
@@ -159,8 +138,8 @@ def _decide(ctx: Context, step: steps.Step, job: Job, row: Any, places: list[Pla
 def _again(now: dt.datetime, job: Job, row: Any, made: Plan) -> Again:
     ends_in = _from_now(now, row.ends_at)
     if ends_in is None:
-        # Nothing was promised, since nobody could tell: what was hoped for is the start at once, from when it was sent.
-        ends_in = (job.submitted_at - now).total_seconds() + _run_seconds(row)
+        # Nothing was promised, since nobody could tell: what was hoped for is a start as soon as it was queued.
+        ends_in = ((job.queued_at or job.submitted_at) - now).total_seconds() + _run_seconds(row)
     return planning.reconsider(Promise(job.backend, ends_in, row.moves), made)
 
 
@@ -197,7 +176,7 @@ def _settle(ctx: Context, job: str, row: Any, going: dict[str, Any], thought: st
             said="",
         )
     )
-    _think(ctx, job, ctx.now + AGAIN, instead_of=thought)
+    thoughts.at(ctx, job, ctx.now + AGAIN, instead_of=thought)
 
 
 def _thought(ctx: Context, job: str, **values: Any) -> None:
