@@ -47,7 +47,7 @@ def told(ctx: Context, job: Job, starts_at: float) -> None:
     word = planning.heard(
         _from_now(ctx.now, row.ends_at),
         (starts - ctx.now).total_seconds(),
-        _run_seconds(row),
+        plans.run_seconds(row),
         None if row.thought_at is None else (ctx.now - row.thought_at).total_seconds(),
     )
     values: dict[str, Any] = {"starts_at": starts}
@@ -139,7 +139,7 @@ def _again(now: dt.datetime, job: Job, row: Any, made: Plan) -> Again:
     ends_in = _from_now(now, row.ends_at)
     if ends_in is None:
         # Nothing was promised, since nobody could tell: what was hoped for is a start as soon as it was queued.
-        ends_in = ((job.queued_at or job.submitted_at) - now).total_seconds() + _run_seconds(row)
+        ends_in = ((job.queued_at or job.submitted_at) - now).total_seconds() + plans.run_seconds(row)
     return planning.reconsider(Promise(job.backend, ends_in, row.moves), made)
 
 
@@ -247,14 +247,6 @@ def _head(house: House, job: Job) -> str:
 
 def _plan(ctx: Context, job: str) -> Any | None:
     return ctx.execute(sa.select(job_plans).where(job_plans.c.job == job).with_for_update()).first()
-
-
-def _run_seconds(row: Any) -> float:
-    """How long it was expected to run when it was placed."""
-    chosen = next((each for each in row.offers or () if each["chosen"]), None)
-    if chosen is None or chosen["starts_in"] is None or chosen["ends_in"] is None:
-        return float(row.wall_seconds)
-    return float(chosen["ends_in"] - chosen["starts_in"])
 
 
 def _from_now(now: dt.datetime, moment: dt.datetime | None) -> float | None:

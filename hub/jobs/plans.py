@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from hub.core.context import Context, Scope
 from hub.core.database import Tx
 from hub.core.errors import Conflict, InvalidInput
-from hub.jobs import economy, estimates, offers
+from hub.jobs import economy, estimates, offers, planning
 from hub.jobs.amounts import time_seconds
 from hub.jobs.backends.slurm_wish import directives
 from hub.jobs.clusters.rules import Target
@@ -63,6 +63,7 @@ class PlacedView(msgspec.Struct, frozen=True, kw_only=True):
     budget: float | None = None
     ends_at: dt.datetime | None = None
     starts_at: dt.datetime | None = None
+    slipped_to: dt.datetime | None = None  # its end by what is said now, where that is much later than was promised
     moves: int = 0
     said: str = ""  # what came of thinking its place over
     moving_to: str | None = None
@@ -235,7 +236,15 @@ def of_job(scope: Scope, job: str) -> Any | None:
     return scope.execute(_OF_JOB, {"job_id": job}).first()
 
 
-def placed(row: Any | None) -> PlacedView | None:
+def run_seconds(row: Any) -> float:
+    """How long it was expected to run when it was placed."""
+    chosen = next((each for each in row.offers or () if each["chosen"]), None)
+    if chosen is None or chosen["starts_in"] is None or chosen["ends_in"] is None:
+        return float(row.wall_seconds)
+    return float(chosen["ends_in"] - chosen["starts_in"])
+
+
+def placed(row: Any | None, now: dt.datetime) -> PlacedView | None:
     """How a job came to its place; None where its submitter chose, and said nothing of time or money."""
     if row is None or (row.offers is None and row.deadline is None and row.budget is None):
         return None
@@ -246,10 +255,19 @@ def placed(row: Any | None) -> PlacedView | None:
         budget=row.budget,
         ends_at=row.ends_at,
         starts_at=row.starts_at,
+        slipped_to=_slipped_to(row, now),
         moves=row.moves,
         said=row.said,
         moving_to=None if row.going is None else row.going["backend"],
     )
+
+
+def _slipped_to(row: Any, now: dt.datetime) -> dt.datetime | None:
+    if row.starts_at is None or row.ends_at is None:
+        return None
+    ends: dt.datetime = max(row.starts_at, now) + dt.timedelta(seconds=run_seconds(row))
+    promised = planning.Promise("", (row.ends_at - now).total_seconds())
+    return ends if planning.slipped(promised, (ends - now).total_seconds()) else None
 
 
 def _wish(place: Place, asked: Terms) -> Wish:

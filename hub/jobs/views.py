@@ -280,7 +280,7 @@ def job(scope: Scope, ref: str) -> JobView:
         log_total_bytes=end.get("log_bytes", kept),
         log_done=row.log_done,
         of_workflow=None if row.workflow is None else workflow(scope, row.workflow),
-        placed=plans.placed(plan),
+        placed=plans.placed(plan, scope.now),
     )
 
 

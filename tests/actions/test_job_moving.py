@@ -20,6 +20,8 @@ from hub.jobs.planning import AGAIN_SECONDS, MOST_MOVES, SOONEST_SECONDS
 from hub.jobs.port import Observation, Report
 from hub.jobs.rules import Exit
 from hub.jobs.tables import jobs
+from hub.web.pages import words
+from hub.web.pages.job import placing
 from tests.actions.cluster_fixtures import account_on, answers
 from tests.conftest import Perform
 from tests.jobs import run_steps
@@ -142,6 +144,13 @@ def test_it_stays_where_nothing_is_gained_and_says_so(waiting: Waiting) -> None:
     waiting.clock.advance(300)
     waiting.seen("raven", "waiting", starts_in=9 * HOUR)
     waiting.think(swift=10 * HOUR)
+    with waiting.house.scope(waiting.ana) as scope:
+        view = views.job(scope, waiting.job)
+    placed = view.placed
+    assert placed is not None and placed.ends_at is not None and placed.slipped_to is not None
+    assert placed.slipped_to - placed.ends_at == dt.timedelta(seconds=9 * HOUR + 300)
+    [promised] = [each for each in placing(view) if "It was to end by" in each]
+    assert words.moment(placed.ends_at) in promised and words.moment(placed.slipped_to) in promised
     plan = waiting.plan()
     assert plan.going is None and "no other place suits it better" in plan.said
 
@@ -150,6 +159,9 @@ def test_a_promise_that_holds_leads_to_no_thought(waiting: Waiting) -> None:
     before = waiting.plan().thought_at
     waiting.seen("raven", "waiting", starts_in=300)
     run_steps(waiting.house)
+    with waiting.house.scope(waiting.ana) as scope:
+        placed = views.job(scope, waiting.job).placed
+    assert placed is not None and placed.slipped_to is None
     assert (waiting.plan().thought_at, waiting.plan().going) == (before, None)
 
 
