@@ -97,6 +97,7 @@ class Cluster(View, frozen=True, kw_only=True):
     root: str = ""
     defaults: dict[str, str] = msgspec.field(default_factory=dict)
     price_per_core_hour: float | None = None
+    price_per_gpu_hour: float | None = None
     purge_days: int | None = None
     rate: tuple[RatePeriod, ...] = ()
     rate_clock: str = ""

@@ -268,6 +268,7 @@ class Placed(View, frozen=True, kw_only=True):
     why: str = ""
     deadline: datetime | None = None
     ends_at: datetime | None = None
+    slipped_to: datetime | None = None
     moves: int = 0
     said: str = ""
     moving_to: str | None = None

@@ -46,6 +46,7 @@ def job_face(one: Job, now: datetime, ref: str, *, live: JobLive | LogLive | Non
             why="" if one.is_success or (one.started_at and not one.is_over) else one.reason,
             where=one.backend,
             chosen="" if one.placed is None or one.is_over else _chosen(one.placed),
+            slipped=_slipped(one, one.placed) if one.placed else "",
             end_by=words.moment(one.placed.deadline) if one.placed and one.placed.deadline and not one.is_over else "",
             submitted=by_at(one.submitted_by, one.submitted_at),
             ran=_ran(one, now),
@@ -156,6 +157,13 @@ def _chosen(placed: Placed) -> str:
     going = f"; goes to {placed.moving_to} as soon as it surely cannot start here" if placed.moving_to else ""
     said = f"; {placed.said.rstrip('.')}" if placed.said and not placed.moving_to else ""
     return f"{placed.why.rstrip('.')}{moved}{going}{said}".lstrip("; ")
+
+
+def _slipped(one: Job, placed: Placed) -> str:
+    """When a job that still waits was promised to end, and when it ends by what its scheduler says now."""
+    if placed.slipped_to is None or placed.ends_at is None or one.started_at is not None or one.is_over:
+        return ""
+    return f"to end by {words.moment(placed.slipped_to)} instead of {words.moment(placed.ends_at)}"
 
 
 def _hint(hint: Hint) -> str:

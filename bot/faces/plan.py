@@ -1,8 +1,11 @@
 """Where a job would go, when and for how much: the table that is shown before anything is confirmed."""
 
+import msgspec
+
 from bot import words
-from bot.cards import Reply, Row, Table, fields
+from bot.cards import Next, Reply, Row, Table, fields
 from bot.cluster_views import Candidate, JobPlan
+from bot.problems import CONFLICT
 
 
 def plan_card(plan: JobPlan) -> Reply:
@@ -22,6 +25,24 @@ def plan_card(plan: JobPlan) -> Reply:
             note=" ".join(plan.warnings),
         ),
         data=plan,
+    )
+
+
+def choice_card(plan: JobPlan, chosen: str, said: tuple[str, ...], session: str) -> Reply:
+    """The same in a chat, before a submission: a button submits what was `said`, if it would still go there by then."""
+    shown = plan_card(plan)
+    return msgspec.structs.replace(
+        shown,
+        sentence=f"{shown.sentence} Nothing is submitted yet.",
+        named=f"{shown.named} Nothing is submitted yet.",
+        session=session,
+        fields=(*shown.fields, *fields(to_submit=f"press the button, or say it again with --agreed {chosen}")),
+        exit_code=CONFLICT,
+        next=(
+            Next(f"submit it to {chosen}", (*said[:2], "--agreed", chosen, *said[2:])),
+            Next("look again", said),
+        ),
+        data=None,
     )
 
 

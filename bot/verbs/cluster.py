@@ -25,14 +25,20 @@ def list_clusters(door: Door) -> Reply:
     known = door.hub.clusters()
     rows = tuple(
         Row(
-            (one.name, one.host, _account(one), _price(one)),
+            (
+                one.name,
+                one.host,
+                _account(one),
+                kubernetes.price(one.price_per_core_hour),
+                kubernetes.price(one.price_per_gpu_hour),
+            ),
             f"{one.name} ({one.host}): {_account(one)}",
         )
         for one in known.clusters
     )
     return Reply(
         sentence=f"This hub knows {counted(len(known.clusters), 'cluster')}.",
-        table=Table(("cluster", "host", "your account", "a core-hour"), rows),
+        table=Table(("cluster", "host", "your account", "a core-hour", "a GPU-hour"), rows),
         next=(Next("sign your account up", ("cluster", "join", "NAME", "LOGIN")),),
         data=known,
     )
@@ -106,7 +112,8 @@ def _told(one: Cluster) -> tuple[Field, ...]:
         through=one.through,
         folder=one.root,
         defaults=", ".join(f"{name}={value}" for name, value in one.defaults.items()),
-        a_core_hour=_price(one),
+        a_core_hour=kubernetes.price(one.price_per_core_hour),
+        a_GPU_hour=kubernetes.price(one.price_per_gpu_hour),
         portal=one.portal_url,
         your_account=_account(one),
         certificate=certifying.told(one.account),
@@ -131,10 +138,6 @@ def _account(one: Cluster) -> str:
         return f"{mine.login}, the certificate {'ended' if over else 'ends'} at {moment(given.ends)}"
     stands = mine.standing
     return f"{mine.login}, not reached: {stands.said}" if stands is not None and not stands.reached else mine.login
-
-
-def _price(one: Cluster) -> str:
-    return "" if one.price_per_core_hour is None else f"{one.price_per_core_hour:g}"
 
 
 @cluster.command(
@@ -189,7 +192,13 @@ def add_cluster(
     On Kubernetes (--kind kubernetes) HOST is a URL; deploy/kubernetes.md says what is made there first.
     """
     if kind == "kubernetes":
-        return _add_kubernetes(door, name, host, price, portal, of_kubernetes)
+        return _add_kubernetes(
+            door,
+            name,
+            host,
+            {"price_per_core_hour": price, "price_per_gpu_hour": gpu_price, "portal_url": portal},
+            of_kubernetes,
+        )
     if host is None:
         raise usage("Which host is its login node?", fix=f"cluster add {name} HOST")
     made = door.hub.act(
@@ -217,15 +226,12 @@ def add_cluster(
     )
 
 
-def _add_kubernetes(
-    door: Door, name: str, url: str | None, price: float | None, portal: str | None, said: dict[str, Any]
-) -> Reply:
+def _add_kubernetes(door: Door, name: str, url: str | None, plain: dict[str, Any], said: dict[str, Any]) -> Reply:
     made = door.hub.act(
         "cluster_add",
         Cluster,
         name=name,
-        price_per_core_hour=price,
-        portal_url=portal,
+        **plain,
         **kubernetes.parameters(door, url, said),
     )
     return Reply(

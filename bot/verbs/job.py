@@ -10,7 +10,7 @@ from bot.cards import JobLive, LogLive, Next, Reply, Table
 from bot.cluster_views import JobPlan
 from bot.door import Door
 from bot.faces.job import job_card, job_row
-from bot.faces.plan import plan_card
+from bot.faces.plan import choice_card, plan_card
 from bot.faces.workflow import workflow_face
 from bot.grammar import KeyValue, Noun, session_option
 from bot.hub_views import Job, Workflow
@@ -40,7 +40,7 @@ FIELDS = {
     "env": "--env",
     "within": "--within",
     "budget": "--budget",
-    "agreed": "--type",
+    "agreed": "--agreed",
     "resources.time": "--time",
     "resources.memory": "--memory",
     "resources.cpus_per_node": "--cpus",
@@ -110,6 +110,7 @@ def _asked(given: dict[str, Any]) -> dict[str, Any]:
 @click.option("-w", "--wait", is_flag=True, help="Watch it until it ends; the exit code says how.")
 @click.option("-f", "--follow", is_flag=True, help="Like --wait, with its log.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask where it should go.")
+@click.option("--agreed", metavar="PLACE", help="The place that was shown: should it go elsewhere by now, ask again.")
 @click.pass_obj
 def submit_job(
     door: Door,
@@ -126,6 +127,7 @@ def submit_job(
     wait: bool,
     follow: bool,
     yes: bool,
+    agreed: str | None,
     **needs: Any,
 ) -> Reply:
     """Submit SCRIPT with its ARGS: a file here, a path in the session, `-` for standard input, or the text itself.
@@ -149,7 +151,11 @@ def submit_job(
         if wait or follow:
             raise usage("--dry-run goes with neither --wait nor --follow.")
         return dry_run(door, "job_submit", bringing.assumed, wish)
-    agreed = None if yes else _agreed(door, what)
+    if not yes and agreed is None:
+        asked = _agreed(door, what, session)
+        if isinstance(asked, Reply):
+            return asked
+        agreed = asked
     made = confirmed(
         door,
         session,
@@ -187,14 +193,17 @@ def _planned(door: Door, what: dict[str, Any]) -> JobPlan:
     return found
 
 
-def _agreed(door: Door, what: dict[str, Any]) -> str | None:
-    """The place that somebody at a terminal agreed to, where the hub chooses between several."""
+def _agreed(door: Door, what: dict[str, Any], session: str | None) -> str | Reply | None:
+    """The place that somebody agreed to, where the hub chooses between several; in a chat, the question first."""
     ask = None if door.shell is None else door.shell.ask
-    if ask is None or what["job_type"] != "auto" or what["cluster"] is not None:
+    if (ask is None and not door.asks_by_button) or what["job_type"] != "auto" or what["cluster"] is not None:
         return None
     plan = _planned(door, what)
     if len(plan.candidates) < 2 or plan.chosen is None:
         return None  # there is nothing to choose, or the refusal of the submission tells it
+    if ask is None:
+        several = sum(one.possible for one in plan.candidates) > 1
+        return choice_card(plan, plan.chosen, door.said, door.named_session(session)) if several else None
     if not ask(plan_card(plan), f"Submit it to {plan.chosen}?", True):
         raise Problem(
             "not_agreed", "Nothing was submitted.", hint="--type local or --cluster NAME says where", exit_code=INVALID

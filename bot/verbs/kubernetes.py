@@ -113,6 +113,7 @@ def allowed(attest: bool, sessions: tuple[str, ...], every_session: bool) -> dic
 @click.option("--image", metavar="NAME@sha256:…", help="What jobs run in that name no image themselves.")
 @click.option("--porter-image", metavar="NAME@sha256:…", help="What carries files.")
 @click.option("--price", type=click.FloatRange(0), help="What a core-hour costs.")
+@click.option("--gpu-price", type=click.FloatRange(0), help="What a GPU-hour costs.")
 @who_may_use
 @click.pass_obj
 def change_cluster(
@@ -124,6 +125,7 @@ def change_cluster(
     image: str | None,
     porter_image: str | None,
     price: float | None,
+    gpu_price: float | None,
     attest: bool,
     sessions: tuple[str, ...],
     every_session: bool,
@@ -143,6 +145,7 @@ def change_cluster(
         image=image,
         porter_image=porter_image,
         price_per_core_hour=price,
+        price_per_gpu_hour=gpu_price,
         **allowed(attest, sessions, every_session),
     )
     untried = made.service is not None and made.service.tested is None
@@ -166,6 +169,8 @@ def told(one: Cluster) -> tuple[Field, ...]:
         CA=", ".join(one.fingerprints),
         namespace=of.namespace,
         claim=of.claim,
+        a_core_hour=price(one.price_per_core_hour),
+        a_GPU_hour=price(one.price_per_gpu_hour),
         image=of.image,
         account=of.login,
         token=f"until {moment(of.token_until)}" if of.token_until else "",
@@ -173,6 +178,11 @@ def told(one: Cluster) -> tuple[Field, ...]:
         stands=standing(of),
         asked=f"{counted(calls, 'time')} in the last minute" if calls else "",
     )
+
+
+def price(of_an_hour: float | None) -> str:
+    """What it costs; nothing where nobody has said."""
+    return "" if of_an_hour is None else f"{of_an_hour:g}"
 
 
 def standing(of: ClusterService) -> str:

@@ -26,6 +26,7 @@ from hub.jobs import (
     standing,
     starting,
     submission,
+    thoughts,
     transitions,
     views,
     workflow_plans,
@@ -36,7 +37,7 @@ from hub.jobs.step_tables import workflow_steps
 from hub.jobs.tables import jobs
 from hub.jobs.tables import workflows as workflow_table
 
-__all__ = ["CancelJob", "SubmitJob", "SubmitWorkflow", "collection", "names", "starting"]
+__all__ = ["CancelJob", "SubmitJob", "SubmitWorkflow", "collection", "moving", "names", "starting"]
 
 JobType = Literal["slurm", "kubernetes", "local", "auto"]
 SessionRef = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -136,8 +137,7 @@ def submit_job(act: SubmitJob, ctx: Context) -> views.JobView:
     job = msgspec.structs.replace(job, notes=[*job.notes, *warned])
     job_id = submission.add(ctx, job, new_id("job"), number, **plans.facts(settled))
     plans.record(ctx, job_id, settled)
-    if settled.plan is not None:
-        moving.watch(ctx, job_id, settled.plan)
+    thoughts.watch(ctx, job_id, settled.plan)
     transitions.look_at_queue(ctx)
     return views.made(ctx, job_id)
 
@@ -249,6 +249,8 @@ def record_steps(act: SubmitWorkflow, ctx: Context, steps: WishedSteps) -> views
         told = msgspec.structs.replace(job, notes=[*job.notes, *warned])
         submission.add(ctx, told, steps.ids[name], number, **plans.facts(steps.settled[name]))
         plans.record(ctx, steps.ids[name], steps.settled[name])
+        if not told.after:
+            thoughts.watch(ctx, steps.ids[name], steps.settled[name].plan)
     for step in act.workflow:
         if step.retries and step.step in left:
             ctx.execute(sa.insert(workflow_steps).values(workflow=steps.workflow, step=step.step, retries=step.retries))

@@ -65,19 +65,26 @@ def efficiency_of(row: Job, resources: Resources, end: dict[str, Any]) -> Effici
     return EfficiencyView(cpu=found.cpu, memory=found.memory, time=found.time, hints=hints)
 
 
-def cost_of(scope: Scope, row: Job, resources: Resources) -> CostView | None:
-    """None for a job that ended without having begun, one that is only watched, and one whose array nobody can read."""
+def cost_of(scope: Scope, row: Job, resources: Resources, plan: Any | None) -> CostView | None:
+    """By what it holds, as that was counted when it was placed.
+
+    None for a job that ended without having begun, one that is only watched, and one whose array nobody can read.
+    """
     over = row.state in rules.TERMINAL
     if row.attached or (over and row.started_at is None):
         return None
     try:
-        held = economy.held(resources)
+        held = economy.held(resources) if plan is None else economy.Held(plan.cores, plan.gpus)
     except ValueError:
         return None
     price = prices.of(scope).get(row.backend, economy.Prices())
     ran = 0.0 if row.started_at is None else ((row.ended_at or scope.now) - row.started_at).total_seconds()
-    now = economy.cost(held, ran, price)
     longest = resources.amounts().wall_seconds or limits.JOB_WALLTIME_SECONDS
+    if plan is not None:
+        longest = plan.wall_seconds
+        if plan.tasks > 1:  # whose tasks need not all run at once
+            ran = min(ran, longest) if plan.held_seconds is None else plan.held_seconds
+    now = economy.cost(held, ran, price)
     return CostView(
         core_hours=now.core_hours,
         gpu_hours=now.gpu_hours,

@@ -38,11 +38,12 @@ class Asked(msgspec.Struct, frozen=True):
 
     held: Held
     wall_seconds: int | None
+    tasks: int = 1  # of an array, which hold it together
 
 
 def here(resources: Resources) -> Asked:
     """Where no scheduler reads the script: on this machine and in a pod. Raises ValueError for no array."""
-    return Asked(economy.held(resources), resources.amounts().wall_seconds)
+    return Asked(economy.held(resources), resources.amounts().wall_seconds, economy.tasks_of(resources.array))
 
 
 def on_slurm(wish: Wish) -> Asked:
@@ -59,7 +60,8 @@ def on_slurm(wish: Wish) -> Asked:
         _typed(wish.value("gpus")),
         tasks * _typed(wish.value("gpus-per-task")),
     )
-    return Asked(Held(_bounded(cpus * tasks * times), _bounded(gpus * times)), _seconds(wish.value("time")))
+    held = Held(_bounded(cpus * tasks * times), _bounded(gpus * times))
+    return Asked(held, _seconds(wish.value("time")), times)
 
 
 def idle_now(partitions: Sequence[Free], wanted: Resources, partition: str | None) -> bool:

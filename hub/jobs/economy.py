@@ -11,14 +11,14 @@ from collections.abc import Sequence
 import msgspec
 
 from hub.jobs import arrays
-from hub.jobs.amounts import shown_seconds
 from hub.jobs.requests import Resources
 
 HOUR = 3600
-# An estimate has slipped when the end moves by more than this, and by this share of what was left to it.
-SLIP_SECONDS, SLIP_SHARE = 600, 0.2
-MOST_MOVES = 3
-ON_TIME = "It ends about when it was promised."
+# A deadline is surely met where it would still be met if the end came later by so much, and by this share of what is
+# left to it. Without time to spare, waiting for the cheapest place spends all that a deadline allows, and when others
+# crowd in before the same deadline there is no room left to run in: a replayed class then missed more deadlines than
+# first come, first served. Twice as much to spare saves no more of them, and costs more (tests/rules/test_job_week.py).
+SPARE_SECONDS, SPARE_SHARE = 600, 0.5
 
 
 class Prices(msgspec.Struct, frozen=True):
@@ -81,28 +81,14 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Every candidate, the chosen one first; `chosen` is None when nothing can be taken."""
+    """Every candidate, the chosen one first; `chosen` is None when nothing can be taken. `within` is the deadline."""
 
     candidates: tuple[Candidate, ...]
+    within: float | None = None
 
     @property
     def chosen(self) -> Candidate | None:
         return self.candidates[0] if self.candidates and self.candidates[0].chosen else None
-
-
-class Promise(msgspec.Struct, frozen=True):
-    """What was told about a job when it was placed: where, and when it ends. `moves` counts its earlier places."""
-
-    backend: str
-    ends_in: float
-    moves: int = 0
-
-
-class Again(msgspec.Struct, frozen=True):
-    """Whether a waiting job is to go elsewhere: `to` is the backend, None when it stays; and why."""
-
-    to: str | None
-    why: str
 
 
 def tasks_of(array: str | None) -> int:
@@ -116,6 +102,14 @@ def held(resources: Resources) -> Held:
     return Held(max(resources.cpus_per_node, resources.tasks_per_node) * times, resources.gpus * times)
 
 
+def held_on_average(tasks: int, ended: int, seconds: float, longest: float) -> float:
+    """For how long a task of an array held its part: `ended` of its `tasks` took `seconds` together.
+
+    Of a task whose end nobody wrote down it is only known that it took no longer than `longest`.
+    """
+    return (seconds + max(0, tasks - ended) * longest) / tasks
+
+
 def cost(what: Held, seconds: float, prices: Prices) -> Cost:
     """What holding this for so long costs, whether or not it was made use of."""
     hours = max(0.0, seconds) / HOUR
@@ -127,75 +121,34 @@ def cost(what: Held, seconds: float, prices: Prices) -> Cost:
 
 
 def plan(wish: Wish, offers: Sequence[Offer]) -> Plan:
-    """The cheapest place that meets the deadline within the budget; if none meets it, the one that ends first.
+    """The cheapest place that surely meets the deadline within the budget; if none does, the one that ends first.
 
-    A budget is kept by what the job costs at most, a deadline by what it is expected to take. Among equals it is the
-    one that ends first, then the first that was named.
+    A budget is kept by what the job costs at most, a deadline by what it is expected to take, with time to spare.
+    Among equals it is the one that ends first, then the first that was named.
     """
-    return decide([candidate(wish, each) for each in offers], with_deadline=wish.ends_within is not None)
+    return decide([candidate(wish, each) for each in offers], within=wish.ends_within)
 
 
-def decide(seen: Sequence[Candidate], *, with_deadline: bool) -> Plan:
+def decide(seen: Sequence[Candidate], *, within: float | None) -> Plan:
     """As `plan`, of candidates that were each counted for themselves: a job may hold more here than there."""
     able = [each for each in seen if each.possible]
     if not able:
-        return Plan(tuple(seen))
-    in_time = [each for each in able if each.in_time is not False]
-    best = min(in_time, key=_price_order) if in_time else min(able, key=_end_order)
-    late = not in_time
-    rest = [msgspec.structs.replace(each, why=each.why or _why_not(each, best)) for each in seen if each is not best]
+        return Plan(tuple(seen), within)
+    sure = [each for each in able if is_sure(each, within)]
+    best = min(sure, key=_price_order) if sure else min(able, key=_end_order)
+    rest = [
+        msgspec.structs.replace(each, why=each.why or _why_not(each, best, within)) for each in seen if each is not best
+    ]
     rest.sort(key=lambda each: (not each.possible, each.in_time is False, *_price_order(each)))
-    return Plan((msgspec.structs.replace(best, chosen=True, why=_why(best, late, len(able), with_deadline)), *rest))
+    best = msgspec.structs.replace(best, chosen=True, why=_why(best, bool(sure), len(able), within))
+    return Plan((best, *rest), within)
 
 
-def slipped(promise: Promise, ends_in: float | None) -> bool:
-    """Whether a job ends so much later than was promised that its place is to be thought over."""
-    if ends_in is None:
+def is_sure(one: Candidate, within: float | None) -> bool:
+    """Whether a deadline is met even if the end comes later than expected; without a deadline, it is."""
+    if within is None:
         return True
-    return ends_in - promise.ends_in > max(SLIP_SECONDS, SLIP_SHARE * max(0.0, promise.ends_in))
-
-
-def think_again(promise: Promise, wish: Wish, offers: Sequence[Offer]) -> Again:
-    """Whether a job that still waits goes elsewhere, now that its estimate may have slipped.
-
-    It moves only for a gain: into its deadline, or where no deadline can be met any more, to an end that is earlier by
-    more than a slip. So two places with nearly equal queues never pass a job to and fro, and after MOST_MOVES it
-    stays. `promise.ends_in` and the wish are counted from now, as the offers are.
-    """
-    return reconsider(promise, plan(wish, offers))
-
-
-def reconsider(promise: Promise, table: Plan) -> Again:
-    """As `think_again`, by a table that was made already."""
-    here = next((each for each in table.candidates if each.backend == promise.backend), None)
-    if here is None or not here.possible:
-        if table.chosen is None or table.chosen.backend == promise.backend:
-            return Again(None, "It cannot go on waiting where it is, and there is no other place for it.")
-        return Again(table.chosen.backend, f"{promise.backend} cannot take it any more.")
-    late = here.in_time is False
-    if not late and not slipped(promise, here.ends_in):
-        return Again(None, ON_TIME)
-    if promise.moves >= MOST_MOVES:
-        return Again(None, f"It was moved {promise.moves} times already and stays where it is.")
-    best = table.chosen
-    if best is None or best.backend == here.backend:
-        return Again(None, "It ends later than was promised, and no other place suits it better.")
-    if late and best.in_time:
-        return Again(best.backend, f"It would miss its deadline on {here.backend}, and meets it on {best.backend}.")
-    if best.ends_in is not None and (here.ends_in is None or slipped(Promise("", best.ends_in), here.ends_in)):
-        return Again(best.backend, f"It ends earlier on {best.backend}, now that {here.backend} keeps it waiting.")
-    return Again(None, "It ends later than was promised; elsewhere it would gain too little.")
-
-
-def table(made: Plan) -> list[tuple[str, str, str, str, str]]:
-    """(where, starts, ends, cost, why) of each candidate in words, with a head."""
-    rows = [("where", "starts", "ends", "cost", "why")]
-    for each in made.candidates:
-        money = shown_money(each.cost)
-        if each.most is not None and shown_money(each.most) != money:
-            money += f" (at most {shown_money(each.most)})"
-        rows.append((each.backend, _in(each.starts_in), _in(each.ends_in), money, each.why))
-    return rows
+    return one.ends_in is not None and one.ends_in + max(SPARE_SECONDS, SPARE_SHARE * one.ends_in) <= within
 
 
 def shown_money(amount: float | None) -> str:
@@ -240,22 +193,26 @@ def _end_order(one: Candidate) -> tuple[bool, float, bool, float]:
     return (one.ends_in is None, one.ends_in or 0.0, one.cost is None, one.cost or 0.0)
 
 
-def _why(best: Candidate, late: bool, many: int, with_deadline: bool) -> str:
-    if late:
+def _why(best: Candidate, is_sure: bool, many: int, within: float | None) -> str:
+    if best.in_time is False:
         return "no place meets the deadline; it ends here first" if best.ends_in is not None else _BLIND
     if many == 1:
         return "the only place for it" + ("; it meets the deadline" if best.in_time else "")
-    return "the cheapest that meets the deadline" if with_deadline else "the cheapest"
+    if not is_sure:
+        return "every place that meets the deadline has little time to spare; it ends here first"
+    return "the cheapest" if within is None else "the cheapest that meets the deadline"
 
 
 _BLIND = "no place meets the deadline for certain; nobody can tell when it starts"
 
 
-def _why_not(one: Candidate, best: Candidate) -> str:
+def _why_not(one: Candidate, best: Candidate, within: float | None) -> str:
     if one.in_time is False:
         if one.ends_in is None:
             return "nobody can tell when it starts"
         return "it misses the deadline" + ("" if best.in_time else " by more")
+    if not is_sure(one, within):
+        return "it meets the deadline with too little time to spare"
     if one.cost is None and best.cost is not None:
         return "nobody has said what it costs"
     if one.cost is not None and best.cost is not None and one.cost > best.cost:
@@ -263,7 +220,3 @@ def _why_not(one: Candidate, best: Candidate) -> str:
     if one.ends_in is None and best.ends_in is not None:
         return "it costs the same, and nobody can tell when it starts"
     return "it costs the same and ends later" if one.ends_in != best.ends_in else "it is as good; the other came first"
-
-
-def _in(seconds: float | None) -> str:
-    return "unknown" if seconds is None else "now" if seconds < 1 else f"in {shown_seconds(seconds)}"

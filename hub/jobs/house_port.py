@@ -13,7 +13,7 @@ from hub.core import limits
 from hub.core.context import Context
 from hub.core.database import Tx
 from hub.core.house import House
-from hub.jobs import logs, moving, progress, rules, transitions
+from hub.jobs import holding, logs, moving, progress, rules, transitions
 from hub.jobs.plan_tables import job_plans
 from hub.jobs.port import AgentPort, Attached, Overtaken, PassedOn, Report, Watched, Wished
 from hub.jobs.tables import backends, jobs, log_readers
@@ -186,6 +186,7 @@ def _ended(ctx: Context, job: Job, end: rules.Exit, log_size: int) -> None:
         log_done=True,
     )
     moving.stays(ctx, job)
+    holding.keep(ctx, job.id, end)
     if job.attached:
         _ends_there(ctx, job.id)
     elif job.account is None:  # from a cluster, its agent brings the outputs first

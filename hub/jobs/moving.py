@@ -18,34 +18,22 @@ from hub.core import steps
 from hub.core.context import Context
 from hub.core.house import House
 from hub.core.keys import unseal
-from hub.jobs import economy, plans, quotas, transitions
+from hub.jobs import planning, plans, quotas, thoughts, transitions
 from hub.jobs.backends.slurm_wish import directives
 from hub.jobs.clusters.rules import Target
-from hub.jobs.economy import Again, Plan, Promise
+from hub.jobs.economy import Plan
 from hub.jobs.offers import Place, Wanted
 from hub.jobs.plan_tables import job_plans
+from hub.jobs.planning import Again, Promise
 from hub.jobs.requests import Environment, Resources
 from hub.jobs.tables import jobs
-from hub.jobs.transitions import LOCAL, Job
+from hub.jobs.transitions import Job
 from hub.perform import record
 
-THINK = "think_again"
-# So long after the promised start, or after a thought that left it where it is, its place is thought over (again).
-LATE = dt.timedelta(seconds=economy.SLIP_SECONDS)
-AGAIN = dt.timedelta(minutes=30)
-# A scheduler's word that comes at every poll leads to no more thoughts than this.
-SOONEST = dt.timedelta(seconds=120)
+AGAIN = dt.timedelta(seconds=planning.AGAIN_SECONDS)
 # How often the other schedulers are waited for, and how long.
 LOOKS, LOOK_SECONDS = 4, 5.0
 HEAD_BYTES = 64 << 10
-
-
-def watch(ctx: Context, job: str, made: Plan) -> None:
-    """Think of it when it should have started, if there was another place for it at all."""
-    chosen = made.chosen
-    if chosen is None or sum(each.possible for each in made.candidates) < 2:
-        return
-    ctx.enqueue(THINK, job, queue=LOCAL, due_at=ctx.now + dt.timedelta(seconds=chosen.starts_in or 0.0) + LATE)
 
 
 def told(ctx: Context, job: Job, starts_at: float) -> None:
@@ -56,13 +44,18 @@ def told(ctx: Context, job: Job, starts_at: float) -> None:
     starts = dt.datetime.fromtimestamp(starts_at, dt.UTC)
     if starts == row.starts_at:
         return
-    ends = starts + dt.timedelta(seconds=_run_seconds(row))
+    word = planning.heard(
+        _from_now(ctx.now, row.ends_at),
+        (starts - ctx.now).total_seconds(),
+        plans.run_seconds(row),
+        None if row.thought_at is None else (ctx.now - row.thought_at).total_seconds(),
+    )
     values: dict[str, Any] = {"starts_at": starts}
     if row.ends_at is None:
-        values["ends_at"] = ends  # the first that anybody could tell is what is promised
-    elif _slips(ctx.now, row, ends) and (row.thought_at is None or ctx.now - row.thought_at > SOONEST):
+        values["ends_at"] = ctx.now + dt.timedelta(seconds=word.ends_in)
+    if word.thinks:
         values["thought_at"] = ctx.now
-        ctx.enqueue(THINK, job.id, queue=LOCAL)
+        thoughts.at(ctx, job.id, ctx.now)
     ctx.execute(sa.update(job_plans).where(job_plans.c.job == job.id).values(**values))
 
 
@@ -85,7 +78,7 @@ def stays(ctx: Context, job: Job) -> None:
     )
 
 
-@steps.runs(THINK)
+@steps.runs(thoughts.THINK)
 def think_again(step: steps.Step, house: House) -> None:
     """Whether a job that still waits goes elsewhere; other schedulers are asked first, and waited for a little."""
     with house.db.read() as conn:
@@ -106,7 +99,7 @@ def think_again(step: steps.Step, house: House) -> None:
             plans.ask(ctx.tx, asking, ctx.now)
             return
         asking.clear()  # what did not answer by now is judged by what is known
-        _decide(ctx, now, row, places)
+        _decide(ctx, step, now, row, places)
         steps.finish(ctx.tx, step, ctx.now)
 
     record(house, transitions.OBSERVED, work)
@@ -116,24 +109,24 @@ def think_again(step: steps.Step, house: House) -> None:
         raise steps.Retry("schedulers are asked", LOOK_SECONDS)
 
 
-def _decide(ctx: Context, job: Job, row: Any, places: list[Place]) -> None:
+def _decide(ctx: Context, step: steps.Step, job: Job, row: Any, places: list[Place]) -> None:
     made = plans.plan(places, _terms(ctx.now, row))
     again = _again(ctx.now, job, row, made)
     if again.to is None:
         _thought(ctx, job.id, said="" if _on_time(again) else again.why)
-        ctx.enqueue(THINK, job.id, queue=LOCAL, due_at=ctx.now + AGAIN)
+        thoughts.at(ctx, job.id, ctx.now + AGAIN, instead_of=step.id)
         return
     place = next(each for each in places if each.offer.backend == again.to)
     settled = plans.Settled(place=place, terms=plans.Terms())
     over, _ = quotas.judge(ctx, job.session, [settled], job.submitted_by)
     if over:
         _thought(ctx, job.id, said=f"{again.why} A quota keeps it from going there: {over[0]}")
-        ctx.enqueue(THINK, job.id, queue=LOCAL, due_at=ctx.now + AGAIN)
+        thoughts.at(ctx, job.id, ctx.now + AGAIN, instead_of=step.id)
         return
     going = _going(ctx.now, place, made, again)
     ctx.about("job", job.id, job.session, action=transitions.OBSERVED, state=job.state, run=job.run, goes=again.why)
     if job.state == "QUEUED":
-        _settle(ctx, job.id, row, going)
+        _settle(ctx, job.id, row, going, thought=step.id)
         place_values = {"backend": going["backend"], "account": going["account"]}
         ctx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(**place_values))
         transitions.look_at_queue(ctx)
@@ -143,15 +136,15 @@ def _decide(ctx: Context, job: Job, row: Any, places: list[Place]) -> None:
 
 
 def _again(now: dt.datetime, job: Job, row: Any, made: Plan) -> Again:
-    ends_in = None if row.ends_at is None else (row.ends_at - now).total_seconds()
+    ends_in = _from_now(now, row.ends_at)
     if ends_in is None:
-        # Nothing was promised, since nobody could tell: what was hoped for is the start at once, from when it was sent.
-        ends_in = (job.submitted_at - now).total_seconds() + _run_seconds(row)
-    return economy.reconsider(Promise(job.backend, ends_in, row.moves), made)
+        # Nothing was promised, since nobody could tell: what was hoped for is a start as soon as it was queued.
+        ends_in = ((job.queued_at or job.submitted_at) - now).total_seconds() + plans.run_seconds(row)
+    return planning.reconsider(Promise(job.backend, ends_in, row.moves), made)
 
 
 def _on_time(again: Again) -> bool:
-    return again.why == economy.ON_TIME
+    return again.why == planning.ON_TIME
 
 
 def _going(now: dt.datetime, place: Place, made: Plan, again: Again) -> dict[str, Any]:
@@ -166,7 +159,7 @@ def _going(now: dt.datetime, place: Place, made: Plan, again: Again) -> dict[str
     }
 
 
-def _settle(ctx: Context, job: str, row: Any, going: dict[str, Any]) -> None:
+def _settle(ctx: Context, job: str, row: Any, going: dict[str, Any], thought: str = "") -> None:
     """The new place is the one it has now; it counts as one move more, and is watched like the first."""
     ends = None if going["ends_at"] is None else dt.datetime.fromtimestamp(going["ends_at"], dt.UTC)
     ctx.execute(
@@ -183,7 +176,7 @@ def _settle(ctx: Context, job: str, row: Any, going: dict[str, Any]) -> None:
             said="",
         )
     )
-    ctx.enqueue(THINK, job, queue=LOCAL, due_at=ctx.now + AGAIN)
+    thoughts.at(ctx, job, ctx.now + AGAIN, instead_of=thought)
 
 
 def _thought(ctx: Context, job: str, **values: Any) -> None:
@@ -197,13 +190,11 @@ def _as_it_waits(ctx: Context, place: Place, job: Job, row: Any) -> Place:
     starts = place.offer.starts_in
     if job.account is not None:
         starts = None if row.starts_at is None else max(0.0, (row.starts_at - ctx.now).total_seconds())
-    offer = msgspec.structs.replace(place.offer, starts_in=starts, refusals=(), reached=True)
-    return msgspec.structs.replace(place, offer=offer, question=None)
+    return msgspec.structs.replace(place, offer=planning.as_it_waits(place.offer, starts), question=None)
 
 
 def _terms(now: dt.datetime, row: Any) -> plans.Terms:
-    within = None if row.deadline is None else (row.deadline - now).total_seconds()
-    return plans.Terms(within=within, budget=row.budget)
+    return plans.Terms(within=_from_now(now, row.deadline), budget=row.budget)
 
 
 def _waits(job: Job) -> bool:
@@ -258,14 +249,5 @@ def _plan(ctx: Context, job: str) -> Any | None:
     return ctx.execute(sa.select(job_plans).where(job_plans.c.job == job).with_for_update()).first()
 
 
-def _run_seconds(row: Any) -> float:
-    """How long it was expected to run when it was placed."""
-    chosen = next((each for each in row.offers or () if each["chosen"]), None)
-    if chosen is None or chosen["starts_in"] is None or chosen["ends_in"] is None:
-        return float(row.wall_seconds)
-    return float(chosen["ends_in"] - chosen["starts_in"])
-
-
-def _slips(now: dt.datetime, row: Any, ends: dt.datetime) -> bool:
-    promised = Promise("", (row.ends_at - now).total_seconds())
-    return economy.slipped(promised, (ends - now).total_seconds())
+def _from_now(now: dt.datetime, moment: dt.datetime | None) -> float | None:
+    return None if moment is None else (moment - now).total_seconds()

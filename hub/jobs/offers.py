@@ -108,18 +108,18 @@ def _starts_here(scope: Scope, wanted: Wanted) -> float:
         .where(jobs.c.backend == LOCAL, jobs.c.state.in_(rules.OCCUPYING))
         .limit(MOST_LOOKED_AT)
     ).all()
-    before = _before(scope, wanted)
 
     def left(row: sa.Row[Any]) -> float:
         limit = float(wall_seconds(asked.here(msgspec.convert(row.resources, Resources))))
         return limit if row.started_at is None else limit - (scope.now - row.started_at).total_seconds()
 
-    def after(places: int, person: str | None = None) -> float:
-        running = [left(row) for row in rows if person in (None, row.submitted_by)]
-        return asked.starts_after(places, running, [each.seconds for each in before if person in (None, each.person)])
-
-    settings = scope.settings
-    return max(after(settings.running_jobs), after(settings.running_jobs_per_person, wanted.person))
+    return placement.starts_in(
+        [(row.submitted_by, left(row)) for row in rows],
+        _before(scope, wanted),
+        wanted.person,
+        per_person=scope.settings.running_jobs_per_person,
+        in_all=scope.settings.running_jobs,
+    )
 
 
 def _before(scope: Scope, wanted: Wanted) -> list[Waiting]:

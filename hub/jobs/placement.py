@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from hub.jobs import asked
 from hub.jobs.requests import Environment, Resources
 from hub.jobs.shares import Account, Claim, fair_order
 
@@ -136,7 +137,7 @@ def line(
             used[account] = used.get(account, 0.0) + each.takes
     overdue = frozenset(each.job for each in late)
     claims = [
-        Claim(each.job, (Account("person", each.person),), each.order, Account("group", each.session))
+        Claim(each.job, Account("person", each.person), each.order, Account("group", each.session))
         for each in waiting
         if each.job not in overdue
     ]
@@ -167,6 +168,21 @@ def startable(order: Sequence[Waiting], running: Mapping[str, int], *, per_perso
             taken[each.person] = taken.get(each.person, 0) + 1
             chosen.append(each.job)
     return chosen
+
+
+def starts_in(
+    running: Sequence[tuple[str, float]], before: Sequence[Waiting], person: str, *, per_person: int, in_all: int
+) -> float:
+    """When a job of this person starts on this machine at the latest: by time limits, of what runs and goes before it.
+
+    `running` is (whose, seconds that it still may take).
+    """
+
+    def after(places: int, who: str | None = None) -> float:
+        left = [seconds for each, seconds in running if who in (None, each)]
+        return asked.starts_after(places, left, [each.seconds for each in before if who in (None, each.person)])
+
+    return max(after(in_all), after(per_person, person))
 
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

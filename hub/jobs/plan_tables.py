@@ -14,6 +14,9 @@ job_plans = sa.Table(
     sa.Column("cores", sa.Integer, nullable=False),
     sa.Column("gpus", sa.Integer, nullable=False),
     sa.Column("wall_seconds", sa.Integer, nullable=False),
+    # Of an array: how many tasks hold the cores and GPUs together, and for how long each held its part on average.
+    sa.Column("tasks", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("held_seconds", sa.Float),
     sa.Column("core_hour", sa.Float),
     sa.Column("gpu_hour", sa.Float),
     sa.Column("deadline", Instant),

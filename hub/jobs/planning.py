@@ -1,130 +1,109 @@
-"""Many waiting jobs and few places: who goes where, and when, by prices and deadlines together. Pure.
+"""Whether a waiting job keeps the place that was planned for it: what it was promised, and what follows from a slip.
 
-The most urgent is given room first, on the cheapest place that then meets its deadline, and nobody after it may take
-that room. It is worked out anew whenever something changed, by time limits only: a job that ends early makes the next
-plan better and never worse.
+Pure; hub/jobs/moving.py does what is decided here, and a replayed week of a class is lived by it
+(tests/rules/test_job_week.py).
 
-Deadlines are planned for with a margin of some hours. Without one all their slack is spent on waiting for the cheapest
-place, and in the last hours there is no room left for those who come late: a replayed class then missed more of them
-than first come, first served. With it, it misses fewer and still costs less (tests/rules/test_job_week.py).
+Every job is sent to its place when it is submitted, and moves only when its promise slips. The hub does not keep jobs
+back to plan all of them together. A cluster's queue holds jobs of people that the hub knows nothing of, and who stands
+in it first is served first: a job that waits here for the best moment loses its place there, and what it was planned
+by would be a guess.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
-from collections.abc import Sequence
-
 import msgspec
 
-from hub.jobs import economy
-from hub.jobs.economy import Offer, Plan, Prices, Wish
+from hub.jobs.economy import Offer, Plan, is_sure
 
-MARGIN_SECONDS = 6 * economy.HOUR
+# An estimate has slipped when the end moves by more than this, and by this share of what was left to it.
+SLIP_SECONDS, SLIP_SHARE = 600, 0.2
+MOST_MOVES = 3
+# So long after a thought that left it where it is, its place is thought over again.
+AGAIN_SECONDS = 1800.0
+# A scheduler's word that comes at every poll leads to no more thoughts than this.
+SOONEST_SECONDS = 120.0
+ON_TIME = "It ends about when it was promised."
 
 
-class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """A place as it stands: cores in all, and (seconds from now, cores) of what running jobs give back at the latest.
-
-    A place that is not `reached` is promised to nobody.
-    """
+class Promise(msgspec.Struct, frozen=True):
+    """What was told about a job when it was placed: where, and when it ends. `moves` counts its earlier places."""
 
     backend: str
-    prices: Prices
-    cores: int
-    busy: tuple[tuple[float, int], ...] = ()
-    reached: bool = True
+    ends_in: float
+    moves: int = 0
 
 
-class Waits(msgspec.Struct, frozen=True):
-    """A job that has not started: `order` grows with the time it was queued."""
+class Again(msgspec.Struct, frozen=True):
+    """Whether a waiting job is to go elsewhere: `to` is the backend, None when it stays; and why."""
 
-    job: str
-    wish: Wish
-    order: int
-
-
-class Given(msgspec.Struct, frozen=True):
-    """What a job was given: its table, whose chosen candidate tells where and when. `in_time` is with the margin."""
-
-    job: str
-    plan: Plan
+    to: str | None
+    why: str
 
 
-class _Free:
-    """How many cores are free from when on: times in order, and as many numbers."""
+class Word(msgspec.Struct, frozen=True):
+    """What follows from a scheduler's word: `ends_in` is what is promised by now, and whether to think it over."""
 
-    def __init__(self, room: Room) -> None:
-        self.room = room
-        self.times = [0.0]
-        self.free = [room.cores - sum(cores for _, cores in room.busy)]
-        for at, cores in sorted(room.busy):
-            self._add(max(at, 0.0), cores)
-
-    def _add(self, at: float, cores: int) -> None:
-        """From `at` on, so many more."""
-        start = self._cut(at)
-        for i in range(start, len(self.free)):
-            self.free[i] += cores
-
-    def _cut(self, at: float) -> int:
-        i = bisect_right(self.times, at) - 1
-        if self.times[i] == at:
-            return i
-        insort(self.times, at)
-        self.free.insert(i + 1, self.free[i])
-        return i + 1
-
-    def earliest(self, cores: int, seconds: float) -> float:
-        """From when on so many cores stay free for so long; there are as many in all."""
-        start = 0
-        for i, free in enumerate(self.free):
-            if free < cores:
-                start = i + 1
-            elif i + 1 == len(self.free) or self.times[i + 1] - self.times[start] >= seconds:
-                return self.times[start]
-        raise AssertionError("in the end all of it is free")
-
-    def take(self, at: float, cores: int, seconds: float) -> None:
-        first, last = self._cut(at), self._cut(at + seconds)
-        for i in range(first, last):
-            self.free[i] -= cores
+    ends_in: float
+    thinks: bool
 
 
-def assign(waiting: Sequence[Waits], rooms: Sequence[Room], *, margin: float = MARGIN_SECONDS) -> list[Given]:
-    """A place and a start for every job that can have one, the most urgent first.
+def slipped(promise: Promise, ends_in: float | None) -> bool:
+    """Whether a job ends so much later than was promised that its place is to be thought over."""
+    if ends_in is None:
+        return True
+    return ends_in - promise.ends_in > max(SLIP_SECONDS, SLIP_SHARE * max(0.0, promise.ends_in))
 
-    A job that nobody can tell a start for is given no room. It may start at once when its start is now (0).
+
+def first_thought(made: Plan) -> float | None:
+    """When a job that was placed by this table is thought over, should it still wait; None where it can go nowhere."""
+    chosen = made.chosen
+    if chosen is None or sum(each.possible for each in made.candidates) < 2:
+        return None
+    return (chosen.starts_in or 0.0) + SLIP_SECONDS
+
+
+def heard(promised: float | None, starts_in: float, runs: float, thought_ago: float | None) -> Word:
+    """A scheduler says when a waiting job starts; `promised` is its end in seconds from now, None: nobody could tell.
+
+    The first that anybody could tell is what is promised. `thought_ago` is how long it was last thought over, if ever.
     """
-    free = {room.backend: _Free(room) for room in rooms}
-    given = []
-    for each in sorted((_early(one, margin) for one in waiting), key=_urgency):
-        made = economy.plan(each.wish, [_offer(each.wish, one) for one in free.values()])
-        if (best := made.chosen) is not None and best.starts_in is not None:
-            free[best.backend].take(best.starts_in, each.wish.held.cores, each.wish.wall_seconds)
-        given.append(Given(each.job, made))
-    return given
+    ends_in = starts_in + runs
+    if promised is None:
+        return Word(ends_in, thinks=False)
+    late = slipped(Promise("", promised), ends_in)
+    return Word(promised, thinks=late and (thought_ago is None or thought_ago > SOONEST_SECONDS))
 
 
-def _early(one: Waits, margin: float) -> Waits:
-    if one.wish.ends_within is None:
-        return one
-    wish = msgspec.structs.replace(one.wish, ends_within=one.wish.ends_within - margin)
-    return msgspec.structs.replace(one, wish=wish)
+def as_it_waits(offer: Offer, starts_in: float | None) -> Offer:
+    """The place where a job waits is judged by what its scheduler says of this very job, whatever it says of others."""
+    return msgspec.structs.replace(offer, starts_in=starts_in, refusals=(), reached=True)
 
 
-def _urgency(one: Waits) -> tuple[int, float, int]:
-    """By the last moment at which it may start; what is too late for that, in the order it came, behind the others."""
-    wish = one.wish
-    if wish.ends_within is None:
-        return (1, 0.0, one.order)
-    if wish.ends_within <= 0:
-        return (2, 0.0, one.order)
-    return (0, wish.ends_within - wish.wall_seconds, one.order)
+def reconsider(promise: Promise, table: Plan) -> Again:
+    """Whether a job that still waits goes elsewhere, now that its estimate may have slipped.
 
-
-def _offer(wish: Wish, free: _Free) -> Offer:
-    room, cores = free.room, wish.held.cores
-    if cores > room.cores:
-        return Offer(backend=room.backend, refusals=(f"it has {room.cores} cores, and {cores} are asked for",))
-    starts = free.earliest(cores, wish.wall_seconds) if room.reached else None
-    return Offer(backend=room.backend, prices=room.prices, starts_in=starts)
+    It moves only for a gain: to where its deadline is surely met, or where none is sure any more, to an end that is
+    earlier by more than a slip. So two places with nearly equal queues never pass a job to and fro, and after
+    MOST_MOVES it stays. `promise.ends_in` and the table are counted from now.
+    """
+    here = next((each for each in table.candidates if each.backend == promise.backend), None)
+    best = table.chosen
+    if here is None or not here.possible:
+        if best is None or best.backend == promise.backend:
+            return Again(None, "It cannot go on waiting where it is, and there is no other place for it.")
+        return Again(best.backend, f"{promise.backend} cannot take it any more.")
+    late = here.in_time is False
+    if not late and not slipped(promise, here.ends_in):
+        return Again(None, ON_TIME)
+    if promise.moves >= MOST_MOVES:
+        return Again(None, f"It was moved {promise.moves} times already and stays where it is.")
+    if best is None or best.backend == here.backend:
+        return Again(None, "It ends later than was promised, and no other place suits it better.")
+    if late and best.in_time:
+        return Again(best.backend, f"It would miss its deadline on {here.backend}, and meets it on {best.backend}.")
+    if not is_sure(here, table.within) and is_sure(best, table.within):
+        said = f"It would have too little time to spare on {here.backend}"
+        return Again(best.backend, f"{said}, and meets its deadline on {best.backend}.")
+    if best.ends_in is not None and (here.ends_in is None or slipped(Promise("", best.ends_in), here.ends_in)):
+        return Again(best.backend, f"It ends earlier on {best.backend}, now that {here.backend} keeps it waiting.")
+    return Again(None, "It ends later than was promised; elsewhere it would gain too little.")

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from hub.core.context import Context, Scope
 from hub.core.database import Tx
 from hub.core.errors import Conflict, InvalidInput
-from hub.jobs import economy, estimates, offers
+from hub.jobs import economy, estimates, offers, planning
 from hub.jobs.amounts import time_seconds
 from hub.jobs.backends.slurm_wish import directives
 from hub.jobs.clusters.rules import Target
@@ -25,6 +25,7 @@ from hub.jobs.offers import Place, Wanted
 from hub.jobs.plan_tables import job_plans
 
 Said = str | int
+_OF_JOB = sa.select(job_plans).where(job_plans.c.job == sa.bindparam("job_id"))
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +63,7 @@ class PlacedView(msgspec.Struct, frozen=True, kw_only=True):
     budget: float | None = None
     ends_at: dt.datetime | None = None
     starts_at: dt.datetime | None = None
+    slipped_to: dt.datetime | None = None  # its end by what is said now, where that is much later than was promised
     moves: int = 0
     said: str = ""  # what came of thinking its place over
     moving_to: str | None = None
@@ -104,9 +106,6 @@ def wanted(scope: Scope, session: str, resources: Any, environment: Any, head: s
         said=said,
         script=digest,
     )
-
-
-_PLAN = sa.select(job_plans).where(job_plans.c.job == sa.bindparam("which"))
 
 
 def settle(
@@ -155,7 +154,7 @@ def places_of(scope: Scope, want: Wanted) -> list[Place]:
 def plan(places: Sequence[Place], asked: Terms) -> Plan:
     """The table of these places; each is counted for what the job would hold there."""
     made = [economy.candidate(_wish(each, asked), each.offer) for each in places]
-    return economy.decide(made, with_deadline=asked.within is not None)
+    return economy.decide(made, within=asked.within)
 
 
 def view(made: Plan, places: Sequence[Place], currency: str) -> PlanView:
@@ -211,6 +210,7 @@ def charges(place: Place) -> dict[str, Any]:
         "cores": held.cores,
         "gpus": held.gpus,
         "wall_seconds": offers.wall_seconds(place.asked),
+        "tasks": place.asked.tasks,
         "core_hour": prices.core_hour,
         "gpu_hour": prices.gpu_hour,
     }
@@ -230,9 +230,21 @@ def facts(settled: Settled) -> dict[str, Any]:
     }
 
 
-def placed(scope: Scope, job: str) -> PlacedView | None:
-    """How this job came to its place; None where its submitter chose, and said nothing of time or money."""
-    row = scope.execute(_PLAN, {"which": job}).first()
+def of_job(scope: Scope, job: str) -> Any | None:
+    """What is kept of where this job goes, and what it holds there."""
+    return scope.execute(_OF_JOB, {"job_id": job}).first()
+
+
+def run_seconds(row: Any) -> float:
+    """How long it was expected to run when it was placed."""
+    chosen = next((each for each in row.offers or () if each["chosen"]), None)
+    if chosen is None or chosen["starts_in"] is None or chosen["ends_in"] is None:
+        return float(row.wall_seconds)
+    return float(chosen["ends_in"] - chosen["starts_in"])
+
+
+def placed(row: Any | None, now: dt.datetime) -> PlacedView | None:
+    """How a job came to its place; None where its submitter chose, and said nothing of time or money."""
     if row is None or (row.offers is None and row.deadline is None and row.budget is None):
         return None
     return PlacedView(
@@ -242,10 +254,19 @@ def placed(scope: Scope, job: str) -> PlacedView | None:
         budget=row.budget,
         ends_at=row.ends_at,
         starts_at=row.starts_at,
+        slipped_to=_slipped_to(row, now),
         moves=row.moves,
         said=row.said,
         moving_to=None if row.going is None else row.going["backend"],
     )
+
+
+def _slipped_to(row: Any, now: dt.datetime) -> dt.datetime | None:
+    if row.starts_at is None or row.ends_at is None:
+        return None
+    ends: dt.datetime = max(row.starts_at, now) + dt.timedelta(seconds=run_seconds(row))
+    promised = planning.Promise("", (row.ends_at - now).total_seconds())
+    return ends if planning.slipped(promised, (ends - now).total_seconds()) else None
 
 
 def _wish(place: Place, asked: Terms) -> Wish:

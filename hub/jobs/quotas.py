@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from hub.core.context import Context, Scope
 from hub.core.errors import Conflict
-from hub.jobs import rules, shares
+from hub.jobs import holding, rules, shares
 from hub.jobs.economy import shown_money
 from hub.jobs.plan_tables import job_plans
 from hub.jobs.plan_tables import quotas as quota_table
@@ -218,7 +218,7 @@ def used_by(scope: Scope, account: Account, session: str) -> Used:
     Of each student, for somebody who is none: the most that any of them used.
     """
     ended = jobs.c.state.in_(rules.TERMINAL)
-    ran = sa.func.coalesce(_micro(jobs.c.ended_at) - _micro(jobs.c.started_at), 0)
+    ran = sa.func.coalesce(holding.HELD_MICROS, 0)
     longest = sa.cast(job_plans.c.wall_seconds, sa.BigInteger) * 1_000_000
     hours = sa.cast(sa.case((ended, ran), else_=longest), sa.Float) / 3.6e9
     cores, gpus = hours * job_plans.c.cores, hours * job_plans.c.gpus
@@ -283,8 +283,3 @@ def _amount(what: str, amount: float) -> str:
     amount = round(amount, 6)
     number = f"{amount:g}" if amount == int(amount) else f"{amount:.1f}"
     return f"{number} {_SHOWN[what]}"
-
-
-def _micro(column: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
-    """An instant as the database keeps it, microseconds since 1970, to be calculated with."""
-    return sa.type_coerce(column, sa.BigInteger)

@@ -78,7 +78,7 @@ def _plan_again(ctx: Context, job: str, fresh: str) -> None:
     """What the new try holds and at which prices, as the one before: it counts for quotas and turns like any job."""
     row = ctx.execute(sa.select(job_plans).where(job_plans.c.job == job)).mappings().first()
     if row is not None:
-        anew = {"job": fresh, "starts_at": None, "thought_at": None, "said": "", "going": None}
+        anew = {"job": fresh, "starts_at": None, "thought_at": None, "said": "", "going": None, "held_seconds": None}
         ctx.execute(sa.insert(job_plans).values(**{**row, **anew}))
 
 

@@ -171,6 +171,8 @@ class Exit(msgspec.Struct, frozen=True):
     log_bytes: int = 0
     log_kept_bytes: int = 0
     sandboxed: bool = False
+    tasks: int = 0  # of an array: how many of them wrote down their ends, and what those ran all together
+    task_seconds: float = 0.0
     by: str = "the hub"  # who ended it, when somebody did
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -81,13 +82,10 @@ class Warned(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A waiting job, and the accounts it is counted for from the widest to the person (class, group, person).
-
-    `beside` is counted as well, and decides between people who used the same: the session of the job.
-    """
+    """A waiting job, and the account it is counted for; `beside`, its session, decides between who used the same."""
 
     job: str
-    accounts: tuple[Account, ...]
+    account: Account
     order: int  # grows with the time it was queued
     beside: Account | None = None
 
@@ -137,61 +135,53 @@ def decayed(uses: Iterable[tuple[float, float]], now: float, half_life: float = 
 
 
 def fair_order(
-    claims: Sequence[Claim],
-    usage: Mapping[Account, float],
-    shares: Mapping[Account, float] | None = None,
-    takes: Mapping[str, float] | None = None,
+    claims: Sequence[Claim], used: Mapping[Account, float], takes: Mapping[str, float] | None = None
 ) -> list[str]:
-    """The jobs in the order in which they are to start: at every level, whoever used least for their share is next.
+    """The jobs in the order in which they are to start: whoever used least is next, with their first job.
 
-    First a class (or whatever is widest) is chosen by what it used for its share, then a group within it, then a
-    person, then that person's first job. What a job `takes` (1 where nothing is known) is counted at once for all its
-    accounts, so that turns go round. Accounts without a share have 1; a share of nothing comes last. People who used
-    the same are told apart by the account beside their first job, then by who waited first.
+    What a job `takes` (1 where nothing is known) is counted at once, for its account and the one beside it, so that
+    turns go round. Accounts that used the same are told apart by what the one beside their first job used, then by
+    who waited first. So long as it can be, that is n log n: it is asked for at every submission and at every start.
     """
-    shares, takes = shares or {}, takes or {}
-    waiting: dict[tuple[Account, ...], list[Claim]] = {}
-    for claim in sorted(claims, key=lambda c: c.order, reverse=True):
-        waiting.setdefault(claim.accounts, []).append(claim)
-    counted = dict(usage)
+    takes = takes or {}
+    counted = dict(used)
+    waiting: dict[Account, list[Claim]] = {}
+    for claim in sorted(claims, key=lambda each: each.order, reverse=True):
+        waiting.setdefault(claim.account, []).append(claim)
+    # Of all whose first job has the same account beside it, the one is next who used least: they stand in one line.
+    # Of the lines the first ones are compared; an entry of a line that changed since is passed over.
+    lines: dict[Account | None, list[tuple[float, int, Account]]] = {}
+    firsts: list[tuple[float, float, int, int, Account | None]] = []
+    ages: dict[Account | None, int] = {}
 
-    def weight(account: Account) -> float:
-        share = shares.get(account, 1.0)
-        return counted.get(account, 0.0) / share if share > 0 else float("inf")
+    def told(beside: Account | None) -> None:
+        ages[beside] = ages.get(beside, 0) + 1
+        if line := lines[beside]:
+            of_beside = 0.0 if beside is None else counted.get(beside, 0.0)
+            heapq.heappush(firsts, (line[0][0], of_beside, line[0][1], ages[beside], beside))
 
+    def stand(account: Account) -> Account | None:
+        first = waiting[account][-1]
+        line = lines.setdefault(first.beside, [])
+        heapq.heappush(line, (counted.get(account, 0.0), first.order, account))
+        return first.beside
+
+    for beside in {stand(account) for account in waiting}:
+        told(beside)
     order: list[str] = []
-    while waiting:
-        # Who of equals waited first: the oldest job that anybody below an account has.
-        first: dict[Account, int] = {}
-        for accounts, jobs in waiting.items():
-            for each in accounts:
-                first[each] = min(first.get(each, jobs[-1].order), jobs[-1].order)
-        path = min(waiting, key=lambda accounts: _due(accounts, waiting[accounts][-1], weight, first))
-        claim = waiting[path].pop()
-        if not waiting[path]:
-            del waiting[path]
+    while firsts:
+        *_, age, beside = heapq.heappop(firsts)
+        if age != ages[beside]:
+            continue
+        account = heapq.heappop(lines[beside])[2]
+        claim = waiting[account].pop()
         order.append(claim.job)
-        for account in (*claim.accounts, *([] if claim.beside is None else [claim.beside])):
-            counted[account] = counted.get(account, 0.0) + takes.get(claim.job, 1.0)
+        for each in (account, *(() if beside is None else (beside,))):
+            counted[each] = counted.get(each, 0.0) + takes.get(claim.job, 1.0)
+        told(beside)
+        if waiting[account]:
+            told(stand(account))
     return order
-
-
-def _due(
-    accounts: tuple[Account, ...], claim: Claim, weight: Callable[[Account], float], first: Mapping[Account, int]
-) -> list[tuple[float, float, int]]:
-    beside = 0.0 if claim.beside is None else weight(claim.beside)
-    last = len(accounts) - 1
-    return [(weight(each), beside if i == last else 0.0, first[each]) for i, each in enumerate(accounts)]
-
-
-def factor(usage: float, everybody: float, share: float) -> float:
-    """Slurm's fair-share factor: 1 for who used nothing, 0.5 for who used just their share of all, towards 0 beyond.
-
-    `share` is a fraction of everybody's, in (0, 1].
-    """
-    if everybody <= 0 or usage <= 0:
-        return 1.0
-    return 0.0 if share <= 0 else float(2.0 ** (-(usage / everybody) / share))
 
 
 _WORDS = {

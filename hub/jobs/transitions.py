@@ -16,7 +16,7 @@ from hub.core import steps
 from hub.core.context import Context, Scope
 from hub.core.house import House
 from hub.core.settings import Settings
-from hub.jobs import placement, retrying, rules, turns
+from hub.jobs import placement, retrying, rules, thoughts, turns
 from hub.jobs.rules import Event, State
 from hub.jobs.tables import backends, jobs
 from hub.perform import record
@@ -151,6 +151,7 @@ def _advance(ctx: Context, workflow: str) -> None:
             elif all(states[each] in rules.TERMINAL for each in job.after):
                 inputs = _with_made(ctx, job)
                 states[job.id] = happen(ctx, job, "inputs_arrived", inputs=inputs, queued_at=ctx.now)
+                thoughts.begins(ctx, job.id)
 
 
 def _fault(ctx: Context, job: Job, by_id: dict[str, Job], states: dict[str, State]) -> str:

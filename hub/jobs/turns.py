@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from hub.core import limits
 from hub.core.context import Scope
-from hub.jobs import placement, rules, shares
+from hub.jobs import holding, placement, rules, shares
 from hub.jobs.placement import Line, Waiting
 from hub.jobs.plan_tables import job_plans
 from hub.jobs.tables import jobs
@@ -71,12 +71,11 @@ def queued(scope: Scope, backend: str = LOCAL) -> list[Waiting]:
 def used(scope: Scope, backend: str, by: sa.Column[Any], whose: Collection[str]) -> dict[str, float]:
     """Core-seconds that each of these (people or sessions) used there lately, and holds by what runs."""
     now = sa.literal(int(scope.now.timestamp() * 1e6), sa.BigInteger)
-    ended = sa.type_coerce(jobs.c.ended_at, sa.BigInteger)
-    started = sa.type_coerce(jobs.c.started_at, sa.BigInteger)
+    ended, started = holding.micro(jobs.c.ended_at), holding.micro(jobs.c.started_at)
     runs = jobs.c.state.in_(rules.OCCUPYING)
     piece = sa.case((runs, 0), else_=(now - ended) // (PIECE_SECONDS * 1_000_000))
     longest = sa.cast(_LIMIT, sa.BigInteger) * 1_000_000
-    took = sa.case((runs, longest), else_=ended - started)
+    took = sa.case((runs, longest), else_=holding.HELD_MICROS)
     rows = scope.execute(
         sa.select(by.label("whose"), piece.label("piece"), sa.func.sum(took * _CORES).label("took"))
         .select_from(jobs.outerjoin(job_plans, job_plans.c.job == jobs.c.id))

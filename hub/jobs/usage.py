@@ -12,9 +12,11 @@ import sqlalchemy as sa
 from hub.core import steps
 from hub.core.context import Scope
 from hub.core.errors import InvalidInput
-from hub.jobs import economy, machine, prices, rules
+from hub.jobs import economy, holding, machine, prices, rules
 from hub.jobs.clusters.tables import cluster_accounts, clusters
+from hub.jobs.holding import micro
 from hub.jobs.machine import MachineView
+from hub.jobs.plan_tables import job_plans
 from hub.jobs.requests import Resources
 from hub.jobs.tables import backends, jobs
 from hub.people.views import PersonView, people
@@ -115,7 +117,7 @@ def resources(scope: Scope) -> ResourcesView:
 def measured(conn: sa.Connection, settings: Any, now: dt.datetime) -> ResourcesView:
     """The same for the hub's own services, in three queries."""
     waiting = sa.func.sum(sa.case((jobs.c.state.in_(_WAITING), 1), else_=0))
-    queued = sa.case((jobs.c.state == "QUEUED", _micro(jobs.c.queued_at)))
+    queued = sa.case((jobs.c.state == "QUEUED", micro(jobs.c.queued_at)))
     counts = {
         row.backend: row
         for row in conn.execute(
@@ -186,9 +188,12 @@ def _usage(scope: Scope, sessions: list[str], days: int) -> UsageView:
 def _parts(scope: Scope, sessions: list[str], since: dt.datetime) -> list[tuple[Any, Sums]]:
     """Sums of jobs that have session, person, backend, state and resources in common: few rows for many jobs."""
     now = sa.literal(int(scope.now.timestamp() * 1e6), sa.BigInteger)
-    ran = sa.func.coalesce(_micro(jobs.c.ended_at), now) - _micro(jobs.c.started_at)
-    waited = _micro(jobs.c.started_at) - sa.func.coalesce(_micro(jobs.c.queued_at), _micro(jobs.c.submitted_at))
-    same = (jobs.c.session, jobs.c.submitted_by, jobs.c.backend, jobs.c.state, jobs.c.resources)
+    ran = sa.func.coalesce(holding.HELD_MICROS, now - micro(jobs.c.started_at))
+    waited = micro(jobs.c.started_at) - sa.func.coalesce(micro(jobs.c.queued_at), micro(jobs.c.submitted_at))
+    same = (
+        *(jobs.c.session, jobs.c.submitted_by, jobs.c.backend, jobs.c.state, jobs.c.resources),
+        *(job_plans.c.cores, job_plans.c.gpus),
+    )
     rows = scope.execute(
         sa.select(
             *same,
@@ -197,6 +202,7 @@ def _parts(scope: Scope, sessions: list[str], since: dt.datetime) -> list[tuple[
             sa.func.sum(ran).label("ran"),
             sa.func.sum(waited).label("waited"),
         )
+        .select_from(jobs.outerjoin(job_plans, job_plans.c.job == jobs.c.id))
         .where(jobs.c.session.in_(sessions), jobs.c.submitted_at >= since, jobs.c.attached.is_(False))
         .group_by(*same)
     ).all()
@@ -206,11 +212,7 @@ def _parts(scope: Scope, sessions: list[str], since: dt.datetime) -> list[tuple[
 
 def _sums(row: Any, price: economy.Prices) -> Sums:
     seconds = max(0.0, int(row.ran or 0) / 1e6)
-    try:
-        held = economy.held(msgspec.convert(row.resources, Resources))
-    except ValueError:  # an array that nobody can read was refused by whoever it was given to
-        held = economy.Held(0)
-    cost = economy.cost(held, seconds, price)
+    cost = economy.cost(_held(row), seconds, price)
     over = row.state in rules.TERMINAL
     return Sums(
         jobs=row.many,
@@ -222,6 +224,16 @@ def _sums(row: Any, price: economy.Prices) -> Sums:
         started=row.started,
         waited_seconds=max(0.0, int(row.waited or 0) / 1e6 / row.started) if row.started else None,
     )
+
+
+def _held(row: Any) -> economy.Held:
+    """As it was counted when it was submitted, with what its script asks for; of an old job by what was asked."""
+    if row.cores is not None:
+        return economy.Held(row.cores, row.gpus)
+    try:
+        return economy.held(msgspec.convert(row.resources, Resources))
+    except ValueError:  # an array that nobody can read was refused by whoever it was given to
+        return economy.Held(0)
 
 
 def _by(parts: list[tuple[Any, Sums]], key: Callable[[Any], str]) -> dict[str, Sums]:
@@ -247,8 +259,3 @@ def _sum(some: Iterable[Sums]) -> Sums:
         started=started,
         waited_seconds=waited / started if started else None,
     )
-
-
-def _micro(column: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
-    """An instant as the database keeps it, microseconds since 1970, to be calculated with."""
-    return sa.type_coerce(column, sa.BigInteger)

@@ -236,6 +236,7 @@ def made(scope: Scope, job_id: str) -> JobView:
     row = scope.execute(ONE, {"which": job_id}).one()
     base = _rows(scope, [row])[0]
     end: dict[str, Any] = row.exit or {}
+    plan = plans.of_job(scope, job_id)
     resources = msgspec.convert(row.resources, Resources)
     wanted = resources.amounts()
     kept = logs.store(scope.settings.data).size(row.id)
@@ -274,7 +275,7 @@ def made(scope: Scope, job_id: str) -> JobView:
             processes=end.get("peak_processes"),
         ),
         efficiency=afterwards.efficiency_of(row, resources, end),
-        cost=afterwards.cost_of(scope, row, resources),
+        cost=afterwards.cost_of(scope, row, resources, plan),
         sandboxed=end.get("sandboxed", (row.found or {}).get("sandboxed")),
         notes=(*row.notes, *vanishing.warning(row, vanishes, scope.now)),
         unfetched=row.unfetched,
@@ -283,7 +284,7 @@ def made(scope: Scope, job_id: str) -> JobView:
         log_total_bytes=end.get("log_bytes", kept),
         log_done=row.log_done,
         of_workflow=None if row.workflow is None else workflow(scope, row.workflow),
-        placed=plans.placed(scope, row.id),
+        placed=plans.placed(plan, scope.now),
     )
 
 

@@ -46,7 +46,8 @@ def _cost_of(row: Any) -> float:
         return _most_of(row)
     if row.started_at is None or row.ended_at is None:
         return 0.0
-    return _costs(row, (row.ended_at - row.started_at).total_seconds())
+    whole = (row.ended_at - row.started_at).total_seconds()
+    return _costs(row, whole if row.held_seconds is None else row.held_seconds)
 
 
 def _most_of(row: Any) -> float:

@@ -11,14 +11,17 @@ import sqlalchemy as sa
 from hub.core.clock import FrozenClock
 from hub.core.context import Actor
 from hub.core.house import House
+from hub.core.steps import steps
 from hub.jobs import views
 from hub.jobs.clusters.house_port import ClusterHousePort
 from hub.jobs.dry_plan import plan_job
-from hub.jobs.economy import MOST_MOVES
 from hub.jobs.plan_tables import job_plans
+from hub.jobs.planning import AGAIN_SECONDS, MOST_MOVES, SOONEST_SECONDS
 from hub.jobs.port import Observation, Report
 from hub.jobs.rules import Exit
 from hub.jobs.tables import jobs
+from hub.web.pages import words
+from hub.web.pages.job import placing
 from tests.actions.cluster_fixtures import account_on, answers
 from tests.conftest import Perform
 from tests.jobs import run_steps
@@ -141,6 +144,13 @@ def test_it_stays_where_nothing_is_gained_and_says_so(waiting: Waiting) -> None:
     waiting.clock.advance(300)
     waiting.seen("raven", "waiting", starts_in=9 * HOUR)
     waiting.think(swift=10 * HOUR)
+    with waiting.house.scope(waiting.ana) as scope:
+        view = views.job(scope, waiting.job)
+    placed = view.placed
+    assert placed is not None and placed.ends_at is not None and placed.slipped_to is not None
+    assert placed.slipped_to - placed.ends_at == dt.timedelta(seconds=9 * HOUR + 300)
+    [promised] = [each for each in placing(view) if "It was to end by" in each]
+    assert words.moment(placed.ends_at) in promised and words.moment(placed.slipped_to) in promised
     plan = waiting.plan()
     assert plan.going is None and "no other place suits it better" in plan.said
 
@@ -149,7 +159,38 @@ def test_a_promise_that_holds_leads_to_no_thought(waiting: Waiting) -> None:
     before = waiting.plan().thought_at
     waiting.seen("raven", "waiting", starts_in=300)
     run_steps(waiting.house)
+    with waiting.house.scope(waiting.ana) as scope:
+        placed = views.job(scope, waiting.job).placed
+    assert placed is not None and placed.slipped_to is None
     assert (waiting.plan().thought_at, waiting.plan().going) == (before, None)
+
+
+def test_a_start_that_slips_at_every_poll_leads_to_one_thought_at_a_time(waiting: Waiting) -> None:
+    """Each thought that leaves it where it is has the next one after it: they must not become more and more."""
+    for polls in range(1, 11):
+        waiting.clock.advance(SOONEST_SECONDS + 10)
+        waiting.seen("raven", "waiting", starts_in=9 * HOUR + 60 * polls)
+        waiting.think(swift=10 * HOUR)
+        with waiting.house.db.read() as conn:
+            to_come = sa.select(steps.c.due_at).where(steps.c.kind == "think_again", steps.c.done_at.is_(None))
+            assert len(conn.execute(to_come).all()) == 1, (
+                "each thought that left it where it is has the next one after it"
+            )
+
+
+def test_a_word_of_a_scheduler_brings_the_next_thought_forward_and_is_followed_by_others(waiting: Waiting) -> None:
+    waiting.clock.advance(SOONEST_SECONDS + 10)
+    waiting.seen("raven", "waiting", starts_in=9 * HOUR)
+    waiting.think(swift=10 * HOUR)
+    first = waiting.plan().thought_at
+    waiting.clock.advance(SOONEST_SECONDS + 10)
+    waiting.seen("raven", "waiting", starts_in=9 * HOUR + 60)
+    waiting.think(swift=10 * HOUR)
+    second = waiting.plan().thought_at
+    assert SOONEST_SECONDS < (second - first).total_seconds() < AGAIN_SECONDS
+    waiting.clock.advance(AGAIN_SECONDS)
+    waiting.think(swift=0)
+    assert waiting.plan().going["backend"] == "swift", "without another word of the scheduler"
 
 
 def test_after_a_few_moves_it_stays(waiting: Waiting) -> None:

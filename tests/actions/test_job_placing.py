@@ -114,6 +114,22 @@ def test_a_deadline_is_met_for_more_money_and_the_choice_is_kept_with_its_reason
     assert (facts["placed"], facts["cost"], facts["of"]) == (two["swift"], 1.0, 3)
 
 
+def test_an_hour_of_a_gpu_has_a_price_of_its_own_that_decides_where_one_is_asked_for(
+    house: House, ana: Actor, perform: Perform, two: dict[str, str]
+) -> None:
+    account_on(house, ana, "heron", price_per_core_hour=0.9, price_per_gpu_hour=0.5)
+    account_on(house, ana, "grebe", price_per_core_hour=0.01, price_per_gpu_hour=None)
+    assert plan(house, ana, resources=TWO_NODES).chosen == "grebe"
+    shown = plan(house, ana, resources={**TWO_NODES, "gpus": 2})
+    assert (shown.chosen, shown.cores, shown.gpus) == ("heron", 2, 4)
+    told = {each.backend: (each.cost, each.why) for each in shown.candidates}
+    assert told["heron"] == (pytest.approx(2 * 0.9 + 4 * 0.5), "the cheapest")
+    assert told["raven"] == (pytest.approx(2 * 0.1 + 4 * 1.0), "it costs 4.20 instead of 3.80")
+    assert told["grebe"] == (None, "nobody has said what it costs")
+    with pytest.raises(Conflict, match=r"heron: it may cost 3\.80, the budget is 3\.70"):
+        perform(ana, "job_submit", script=SCRIPT, resources={**TWO_NODES, "gpus": 2}, budget=3.7)
+
+
 def test_a_place_that_is_no_longer_the_one_shown_is_refused_and_nothing_is_recorded(
     house: House, ana: Actor, perform: Perform, two: dict[str, str]
 ) -> None:

@@ -14,6 +14,7 @@ from hub.core.context import Actor
 from hub.core.errors import InvalidInput, NotFound
 from hub.core.house import House
 from hub.jobs import economy, prices, usage
+from hub.jobs.plan_tables import job_plans
 from hub.jobs.tables import jobs
 from tests.actions.cluster_fixtures import PaperCluster, account_on
 from tests.actions.notebook_fixtures import grant
@@ -32,7 +33,10 @@ def ran(
     house: House, perform: Perform, who: Actor, session: str, hours: float, state: str = "SUCCEEDED", **more: Any
 ) -> str:
     """A job that waited six minutes and then ran for so long."""
+    cpus = more.get("resources", {}).get("cpus_per_node", 1)
     made = perform(who, "job_submit", session_id=session, job_type="local", script=SCRIPT)["id"]
+    cores = sa.update(job_plans).where(job_plans.c.job == made).values(cores=cpus)
+    house.db.write(lambda tx: tx.execute(cores))
     now = house.clock.now()
     values = {
         "state": state,

@@ -183,7 +183,9 @@ def test_a_new_token_is_tried_before_anything_goes_there_and_an_image_is_not(
     other = "alpine" + DIGEST
     changed = perform(operator, "cluster_change", name=NAME, image=other, price_per_core_hour=0.5)
     assert changed["service"]["image"] == other and changed["service"]["tested"] is not None
-    assert changed["price_per_core_hour"] == 0.5
+    assert (changed["price_per_core_hour"], changed["price_per_gpu_hour"]) == (0.5, None)
+    changed = perform(operator, "cluster_change", name=NAME, price_per_gpu_hour=2.5)
+    assert (changed["price_per_core_hour"], changed["price_per_gpu_hour"]) == (0.5, 2.5)
     for fresh in ({"token": "another"}, {"authority": authority}, {"server": "https://203.0.113.8"}):
         perform(operator, "cluster_test", cluster=NAME)
         assert perform(operator, "cluster_change", name=NAME, **fresh)["service"]["tested"] is None

@@ -8,19 +8,22 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from hub.core.context import Actor
+from hub.core.clock import FrozenClock
+from hub.core.context import Actor, Context
 from hub.core.errors import Conflict, InvalidInput
 from hub.core.house import House
-from hub.jobs import rules, sandbox, views
+from hub.core.steps import steps as step_table
+from hub.jobs import rules, sandbox, transitions, views
 from hub.jobs.dry_plan import plan_any
 from hub.jobs.plan_tables import job_plans
 from hub.jobs.step_tables import workflow_steps
 from hub.jobs.tables import jobs, workflows
 from hub.jobs.workflow_plans import WorkflowPlanView
+from hub.perform import record
 from hub.web.pages.steps import of_workflow
 from tests.actions.cluster_fixtures import account_on, answers
 from tests.conftest import Perform
-from tests.jobs import run_until
+from tests.jobs import run_steps, run_until
 
 SCRIPT = "#!/bin/sh\ntrue\n"
 CHAIN: list[dict[str, Any]] = [
@@ -60,12 +63,12 @@ def counts(house: House) -> list[int]:
 
 
 def test_the_table_shows_the_sum_and_the_critical_path_and_records_nothing(house: House, ana: Actor, two: None) -> None:
-    found = table(house, ana, within="10:00:00", budget=3)
+    found = table(house, ana, within="15:00:00", budget=3)
     assert (found.cost, found.most) == (pytest.approx(0.6), pytest.approx(0.6))
     assert (found.critical_path, found.critical_seconds) == (("get", "fit", "tell"), 3 * 3600)
-    assert (found.within, found.budget, found.in_time, found.asking) == (36000, 3, True, ())
+    assert (found.within, found.budget, found.in_time, found.asking) == (54000, 3, True, ())
     assert where(found) == ["raven", "raven", "raven"]
-    assert [each.ends_within for each in found.steps] == [12000, 24000, 36000]
+    assert [each.ends_within for each in found.steps] == [18000, 36000, 54000]
     assert counts(house) == [0, 0, 0, 0]
 
 
@@ -128,6 +131,38 @@ def test_what_is_submitted_keeps_its_share_and_the_whole_is_told(
         "No of three steps done. It comes to 1.40 at most, of a budget of 2.00. "
         "It is to have ended by 1 Jun 2024, 16:00 UTC."
     )
+
+
+def test_the_place_of_a_step_is_watched_from_when_it_can_start_and_thought_over_when_it_does_not(
+    house: House, perform: Perform, ana: Actor, two: None, clock: FrozenClock
+) -> None:
+    chain = {**WISH, "workflow": CHAIN[:2]}
+    perform(ana, "job_submit", **chain)
+    run_steps(house)
+    with house.db.read() as conn:
+        first, second = conn.execute(sa.select(jobs.c.id).order_by(jobs.c.number)).scalars()
+
+    def thoughts_of(job: str) -> list[dt.datetime]:
+        with house.db.read() as conn:
+            to_come = sa.select(step_table.c.due_at).where(
+                step_table.c.kind == "think_again", step_table.c.done_at.is_(None)
+            )
+            return list(conn.execute(to_come.where(step_table.c.object == job)).scalars())
+
+    assert len(thoughts_of(first)) == 1 and thoughts_of(second) == []
+    clock.advance(5 * 3600)
+    house.db.write(lambda tx: tx.execute(sa.update(jobs).where(jobs.c.id == first).values(state="COLLECTING")))
+
+    def ends(ctx: Context) -> None:
+        job = transitions.lock(ctx, first)
+        assert job is not None
+        transitions.happen(ctx, job, "succeeded", ended_at=ctx.now)
+
+    record(house, transitions.OBSERVED, ends)
+    with house.db.read() as conn:
+        promised = conn.execute(sa.select(job_plans.c.ends_at).where(job_plans.c.job == second)).scalar_one()
+    assert promised is None, "what was promised at its submission did not count the step before it"
+    assert thoughts_of(second) == [house.clock.now() + dt.timedelta(hours=2, minutes=10)]
 
 
 def test_a_resumed_workflow_has_terms_of_its_own(house: House, perform: Perform, ana: Actor, two: None) -> None:

@@ -100,8 +100,9 @@ def test_the_way_from_a_token_to_a_tried_kubernetes_cluster(
     words = ("cluster", "add", "harbour", "https://203.0.113.7:6443", "--kind", "kubernetes", "--image", DIGEST, *files)
     asked = as_operator(*words)
     assert asked.code != 0 and "--attest" in asked.err and "the site allows this" in asked.err
-    added = as_operator(*words, "--attest", "--every-session")
+    added = as_operator(*words, "--attest", "--every-session", "--price", "0.1", "--gpu-price", "2.5")
     assert added.code == 0 and "Cluster harbour is known" in added.out and "every session" in added.out
+    assert "2.5" in as_operator("cluster", "show", "harbour").out
     assert "sealed-word" not in added.out + added.err
     assert "the hub's own, not tried yet" in as_operator("cluster", "list").out
     monkeypatch.setattr(kubernetes_reaching, "try_out", lambda *_: kubernetes_reaching.Tried("v1.34.4"))
@@ -109,6 +110,8 @@ def test_the_way_from_a_token_to_a_tried_kubernetes_cluster(
     assert "harbour lets the hub in" in tested.out and "v1.34.4" in tested.out
     shown = as_operator("cluster", "show", "harbour").out
     assert "harbour is a Kubernetes cluster" in shown and "collegium-jobs" in shown and "works" in shown
+    assert as_operator("cluster", "change", "harbour", "--gpu-price", "3.25").code == 0
+    assert "3.25" in as_operator("cluster", "show", "harbour").out
     changed = as_operator("cluster", "change", "harbour", "--account-token", str(tmp_path / "token"))
     assert "Try it, so that jobs go there again" in changed.out
     left = kubernetes_reaching.Left(1, ("the folder x on the claim workspace",))

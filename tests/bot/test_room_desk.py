@@ -15,6 +15,7 @@ from hub.core.context import Actor
 from hub.core.house import House
 from hub.jobs.tables import jobs
 from hub.perform import record
+from tests.actions.cluster_fixtures import account_on
 from tests.bot.slack_world import SlackWorld, slack_world
 
 pytestmark = pytest.mark.slow
@@ -82,6 +83,26 @@ def test_a_script_that_somebody_else_changed_is_asked_about_and_the_button_runs_
     assert done.status_code == 200 and done.json()["done"] and done.json()["buttons"] == []
     [row] = world.rows(jobs)
     assert row.name == "the fit" and list(row.args) == ["it's\n$(x)"]
+
+
+def test_where_there_is_a_choice_the_table_is_shown_first_and_the_button_submits_to_what_was_shown(
+    world: SlackWorld, room: Room
+) -> None:
+    account_on(world.house, world.ana_here, "raven", price_per_core_hour=0.5)
+    asked = room.command('job submit "#!/bin/sh\ntrue" --name chosen --time 60')
+    told = asked.json()
+    assert asked.status_code == 409 and "Nothing is submitted yet." in told["lines"][0]
+    assert "raven" in "\n".join(told["lines"]) and "0.50 EUR" in "\n".join(told["lines"])
+    assert world.rows(jobs) == []
+    submits, again = told["buttons"]
+    assert (submits["label"], again["label"]) == ("submit it to local", "look again")
+    assert room.command(words=again["words"]).json()["buttons"] == told["buttons"]
+    assert room.command(words=submits["words"]).status_code == 200
+    assert [(row.name, row.backend) for row in world.rows(jobs)] == [("chosen", "local")]
+    assert room.command(words=[*submits["words"][:3], "raven", *submits["words"][4:]]).status_code == 409
+    for said in ("--yes", "--type local", "--cluster raven"):
+        assert room.command(f'job submit "#!/bin/sh\ntrue" {said}').status_code == 200
+    assert len(world.rows(jobs)) == 4
 
 
 def test_what_asks_nothing_has_no_button(room: Room) -> None:

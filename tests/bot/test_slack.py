@@ -18,6 +18,7 @@ from hub.jobs.tables import jobs
 from hub.notebook.tables import entries
 from hub.people.tables import chat_identities
 from hub.perform import record as perform_record
+from tests.actions.cluster_fixtures import account_on
 from tests.bot.slack_world import SlackWorld, slack_world
 
 pytestmark = pytest.mark.slow
@@ -254,6 +255,18 @@ def test_a_script_that_somebody_else_changed_is_asked_about_and_a_button_runs_it
     world.slack.click(world.ana, asked, "run it as it is now")
     world.slack.wait_for(lambda: world.rows(jobs))
     assert [row.name for row in world.rows(jobs)] == ["fit"]
+
+
+def test_where_there_is_a_choice_the_table_is_shown_first_and_a_button_submits(world: SlackWorld) -> None:
+    world.give_channel("fits")
+    account_on(world.house, world.ana_here, "raven", price_per_core_hour=0.5)
+    world.slack.command(world.ana, "/collegium", f'job submit "{SCRIPT}" --name chosen --time 60', channel=world.lab)
+    asked = world.slack.seen_by(world.ana)[-1]
+    assert "Nothing is submitted yet." in asked.text and "0.50 EUR" in asked.words
+    assert world.rows(jobs) == []
+    world.slack.click(world.ana, asked, "submit it to local")
+    world.slack.wait_for(lambda: world.rows(jobs))
+    assert [(row.name, row.backend) for row in world.rows(jobs)] == [("chosen", "local")]
 
 
 def test_a_dry_run_is_told_to_who_asked_and_records_no_job(world: SlackWorld) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from hub.core.actions import from_object
 from hub.core.context import Actor
 from hub.core.house import House
 from hub.jobs import preview as previews
 from hub.jobs.backends import far_side, slurm_rules
+from hub.jobs.plan_tables import job_plans
 from tests.jobs import add_file
 from tests.real.slurm_box import SlurmBox
 from tests.real.slurm_world import SlurmWorld
@@ -270,7 +272,7 @@ def test_a_job_that_depends_on_another_says_so_and_one_that_never_can_says_that(
     world.play(story)
 
 
-def test_an_array_is_one_job_with_a_log_for_each_task(world: SlurmWorld) -> None:
+def test_an_array_is_one_job_with_a_log_for_each_task(world: SlurmWorld, house: House) -> None:
     job = world.submit(
         "#!/bin/bash\necho task $SLURM_ARRAY_TASK_ID\ntouch made.$SLURM_ARRAY_TASK_ID\n"
         "sleep $SLURM_ARRAY_TASK_ID\n[ $SLURM_ARRAY_TASK_ID != 2 ]\n",
@@ -286,6 +288,13 @@ def test_an_array_is_one_job_with_a_log_for_each_task(world: SlurmWorld) -> None
     assert {each.path for each in done.outputs} == {f"logs/{n}.log" for n in (1, 2, 3)} | {
         f"made.{n}" for n in (1, 2, 3)
     }
+    with house.db.read() as conn:
+        plan = conn.execute(sa.select(job_plans).where(job_plans.c.job == job)).one()
+    told = world.row(job).exit
+    assert (plan.tasks, told["tasks"]) == (3, 3)
+    # The clock there tells whole seconds: each of them may seem a second shorter than its sleep.
+    assert told["task_seconds"] >= (1 + 2 + 3) - 3
+    assert plan.held_seconds == pytest.approx(told["task_seconds"] / 3)
 
 
 def test_a_dry_run_is_what_lies_on_the_cluster_and_what_slurm_was_asked(

@@ -41,7 +41,14 @@ def on_slurm(script: str = "", **resources: object) -> asked.Asked:
 def test_the_options_of_a_script_count_as_for_slurm(
     script: str, resources: dict[str, object], cores: int, gpus: int, seconds: int | None
 ) -> None:
-    assert on_slurm(f"#!/bin/sh\n{script}true\n", **resources) == asked.Asked(Held(cores, gpus), seconds)
+    found = on_slurm(f"#!/bin/sh\n{script}true\n", **resources)
+    assert (found.held, found.wall_seconds) == (Held(cores, gpus), seconds)
+
+
+def test_how_many_tasks_hold_it_together_is_told_of_an_array() -> None:
+    assert on_slurm("#!/bin/sh\n#SBATCH --array=1-100%5\ntrue\n").tasks == 100
+    assert asked.here(Resources(array="0-9", cpus_per_node=4)) == asked.Asked(Held(40), None, 10)
+    assert on_slurm("#!/bin/sh\ntrue\n").tasks == asked.here(Resources()).tasks == 1
 
 
 @given(st.integers(1, 50), st.integers(1, 8), st.integers(1, 8), st.integers(0, 8))

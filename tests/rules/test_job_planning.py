@@ -1,96 +1,88 @@
-"""Many jobs and few places: room is promised once, to the most urgent first, and never more than there is."""
+"""A promise that slips: when a job that waits too long is thought over, and that it is not moved for ever."""
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from hub.jobs import planning
-from hub.jobs.economy import HOUR, Candidate, Held, Prices, Wish
-from hub.jobs.planning import Room, Waits
-
-CHEAP = Room(backend="cheap", prices=Prices(1), cores=4)
-DEAR = Room(backend="dear", prices=Prices(3), cores=4)
+from hub.jobs import economy, planning
+from hub.jobs.economy import HOUR, Offer, Plan, Prices, Wish
+from hub.jobs.planning import AGAIN_SECONDS, MOST_MOVES, SLIP_SECONDS, SOONEST_SECONDS, Again, Promise
+from tests.rules.test_job_economy import DEAR, offers, wish, wishes
 
 
-def job(order: int, cores: int = 4, hours: float = 2, within: float | None = None) -> Waits:
-    ends = None if within is None else within * HOUR
-    return Waits(str(order), Wish(held=Held(cores), wall_seconds=hours * HOUR, ends_within=ends), order)
+def reconsider(promise: Promise, wanted: Wish, places: list[Offer]) -> Again:
+    return planning.reconsider(promise, economy.plan(wanted, places))
 
 
-def planned(waiting: list[Waits], rooms: list[Room], margin: float = 0.0) -> dict[str, tuple[str, float]]:
-    found = {}
-    for given_ in planning.assign(waiting, rooms, margin=margin):
-        chosen = given_.plan.chosen
-        if chosen is not None and chosen.starts_in is not None:
-            found[given_.job] = (chosen.backend, chosen.starts_in / HOUR)
-    return found
+def test_an_estimate_slips_by_more_than_ten_minutes_and_a_fifth() -> None:
+    soon, later = Promise("a", 600), Promise("a", 10 * HOUR)
+    assert not planning.slipped(soon, 1200)
+    assert planning.slipped(soon, 1201)
+    assert not planning.slipped(later, 12 * HOUR)
+    assert planning.slipped(later, 12 * HOUR + 1)
+    assert planning.slipped(soon, None)
 
 
-def test_the_more_urgent_has_the_cheap_place_and_the_other_waits_for_it_while_it_can() -> None:
-    assert planned([job(0, within=9), job(1, within=2)], [CHEAP, DEAR]) == {"1": ("cheap", 0), "0": ("cheap", 2)}
+def test_a_job_that_would_miss_its_deadline_moves_to_where_it_meets_it() -> None:
+    delayed = Offer(backend="cheap", prices=Prices(1), starts_in=20 * HOUR)
+    again = reconsider(Promise("cheap", 12 * HOUR), wish(13 * HOUR), [delayed, DEAR])
+    assert again.to == "dear"
+    assert "meets it on dear" in again.why
 
 
-def test_who_cannot_wait_for_the_cheap_place_pays_for_the_dear_one() -> None:
-    assert planned([job(0, within=3), job(1, within=2)], [CHEAP, DEAR]) == {"1": ("cheap", 0), "0": ("dear", 0)}
+def test_a_job_that_ends_later_but_in_time_stays_where_it_is_cheapest() -> None:
+    delayed = Offer(backend="cheap", prices=Prices(1), starts_in=20 * HOUR)
+    assert reconsider(Promise("cheap", 12 * HOUR), wish(33 * HOUR), [delayed, DEAR]).to is None
 
 
-def test_with_a_margin_nobody_waits_until_the_last_hour() -> None:
-    assert planned([job(0, within=4), job(1, within=4)], [CHEAP, DEAR])["1"] == ("cheap", 2)
-    assert planned([job(0, within=4), job(1, within=4)], [CHEAP, DEAR], HOUR)["1"] == ("dear", 0)
+def test_a_job_that_would_have_little_time_to_spare_moves_to_where_its_deadline_is_sure() -> None:
+    delayed = Offer(backend="cheap", prices=Prices(1), starts_in=20 * HOUR)
+    again = reconsider(Promise("cheap", 12 * HOUR), wish(33 * HOUR - 1), [delayed, DEAR])
+    assert again == Again("dear", "It would have too little time to spare on cheap, and meets its deadline on dear.")
 
 
-def test_a_small_job_runs_in_a_gap_that_nobody_was_promised() -> None:
-    busy = Room(backend="one", prices=Prices(0), cores=4, busy=((3 * HOUR, 2),))
-    found = planned([job(0, cores=4), job(1, cores=2, hours=3), job(2, cores=2, hours=3)], [busy])
-    assert found == {"0": ("one", 3), "1": ("one", 0), "2": ("one", 5)}
+def test_a_job_is_not_moved_for_ever() -> None:
+    delayed = Offer(backend="cheap", prices=Prices(1), starts_in=20 * HOUR)
+    again = reconsider(Promise("cheap", 12 * HOUR, MOST_MOVES), wish(13 * HOUR), [delayed, DEAR])
+    assert again.to is None
+    assert "stays where it is" in again.why
 
 
-def test_a_place_that_is_not_reached_is_promised_to_nobody() -> None:
-    down = Room(backend="cheap", prices=Prices(1), cores=4, reached=False)
-    assert planned([job(0, within=9)], [down, DEAR]) == {"0": ("dear", 0)}
-    assert planned([job(0, within=9)], [down]) == {}
+def test_a_place_that_went_away_is_left() -> None:
+    gone = Offer(backend="cheap", prices=Prices(1), starts_in=0.0, reached=False)
+    assert reconsider(Promise("cheap", 2 * HOUR), wish(), [gone, DEAR]).to == "dear"
+    assert reconsider(Promise("cheap", 2 * HOUR), wish(), [DEAR]).to == "dear"
+    assert reconsider(Promise("cheap", 2 * HOUR), wish(), [gone]).to is None
 
 
-def test_what_no_place_is_large_enough_for_is_told() -> None:
-    [given_] = planning.assign([job(0, cores=5)], [CHEAP])
-    assert given_.plan.chosen is None
-    assert given_.plan.candidates[0].why == "it has 4 cores, and 5 are asked for"
+@given(wishes, offers, st.sampled_from("abcdef"), st.floats(0, 1e6))
+def test_who_moved_stays_as_long_as_nothing_changes(
+    wanted: Wish, places: list[Offer], where: str, promised: float
+) -> None:
+    first = reconsider(Promise(where, promised), wanted, places)
+    assume(first.to is not None)
+    table = economy.plan(wanted, places)
+    assert table.chosen is not None
+    assert table.chosen.backend == first.to
+    moved = Promise(str(first.to), table.chosen.ends_in or 0.0, 1)
+    assert reconsider(moved, wanted, places).to is None
 
 
-rooms = st.lists(
-    st.builds(
-        Room,
-        backend=st.sampled_from("abc"),
-        prices=st.builds(Prices, st.floats(0, 5)),
-        cores=st.just(16),
-        busy=st.lists(st.tuples(st.floats(-10, 1e5), st.integers(1, 4)), max_size=4).map(tuple),
-    ),
-    min_size=1,
-    max_size=3,
-    unique_by=lambda each: each.backend,
-)
-jobs = st.lists(st.tuples(st.integers(1, 16), st.floats(0.1, 20), st.none() | st.floats(-5, 60)), max_size=12).map(
-    lambda all_: [job(i, *each) for i, each in enumerate(all_)]
-)
+def test_a_job_that_still_waits_is_thought_over_when_it_should_have_started_where_there_is_another_place() -> None:
+    delayed = Offer(backend="cheap", prices=Prices(1), starts_in=20 * HOUR)
+    assert planning.first_thought(economy.plan(wish(), [delayed, DEAR])) == 20 * HOUR + SLIP_SECONDS
+    assert planning.first_thought(economy.plan(wish(), [delayed])) is None
+    assert planning.first_thought(Plan(())) is None
 
 
-@given(jobs, rooms)
-def test_no_place_is_ever_promised_more_than_it_has(waiting: list[Waits], places: list[Room]) -> None:
-    of = {each.job: each.wish for each in waiting}
-    chosen: list[tuple[str, Candidate]] = []
-    for given_ in planning.assign(waiting, places):
-        assert given_.plan.chosen is not None
-        chosen.append((given_.job, given_.plan.chosen))
-    assert sorted(name for name, _ in chosen) == sorted(of)
-    for place in places:
-        taken = [(c.starts_in or 0.0, (c.starts_in or 0.0) + of[n].wall_seconds, of[n].held.cores)
-                 for n, c in chosen if c.backend == place.backend]  # fmt: skip
-        taken += [(0.0, max(0.0, at), cores) for at, cores in place.busy]
-        for moment, _, _ in taken:
-            assert sum(cores for start, end, cores in taken if start <= moment < end) <= place.cores
+def test_the_first_that_a_scheduler_can_tell_is_what_is_promised_and_a_later_end_is_a_slip() -> None:
+    assert planning.heard(None, 2 * HOUR, HOUR, None) == planning.Word(3 * HOUR, thinks=False)
+    assert planning.heard(3 * HOUR, 2 * HOUR + 60, HOUR, None) == planning.Word(3 * HOUR, thinks=False)
+    assert planning.heard(3 * HOUR, 9 * HOUR, HOUR, None) == planning.Word(3 * HOUR, thinks=True)
 
 
-@given(jobs, rooms)
-def test_the_plan_is_the_same_in_whatever_order_the_jobs_are_named(waiting: list[Waits], places: list[Room]) -> None:
-    assert planned(waiting, places) == planned(waiting[::-1], places)
+def test_a_scheduler_that_says_another_time_at_every_poll_leads_to_few_thoughts() -> None:
+    assert not planning.heard(HOUR, 9 * HOUR, HOUR, SOONEST_SECONDS).thinks
+    assert planning.heard(HOUR, 9 * HOUR, HOUR, SOONEST_SECONDS + 1).thinks
+    assert SOONEST_SECONDS < AGAIN_SECONDS

@@ -208,3 +208,21 @@ def test_a_job_killed_for_its_memory_without_control_groups_is_known_by_the_word
     said = ends.together(row(state, reason="JobLaunchFailure" if not found else ""), folder(*found, greedy=True))
     assert said is not None and said.exit is not None and said.exit.reason == reason
     assert ends.folders("@ job_1/1\ngiven 7\nlog 12\ngreedy\nlock 7\n")["job_1", 1].greedy
+
+
+def test_the_end_of_an_array_spans_all_its_tasks_and_says_what_they_ran_together() -> None:
+    tasks = {
+        "0": end(start=100.0, end=160.0),
+        "1": end(code=3, start=160.0, end=200.0),
+        "2": end(start=200.0, end=290.0),
+    }
+    there = Folder("7", "7", {**tasks, "3": end(id="6", start=0.0, end=9000.0)})
+    for seen in (ends.together(row("FAILED"), there), ends.vanished(there, "7")):
+        assert seen is not None and seen.exit is not None
+        assert (seen.exit.code, seen.exit.started_at, seen.exit.ended_at, seen.exit.seconds) == (3, 100, 290, 190)
+        assert (seen.exit.tasks, seen.exit.task_seconds) == (3, 60 + 40 + 90)
+    cut = ends.together(row("TIMEOUT"), there)
+    assert cut is not None and cut.exit is not None
+    assert (cut.exit.reason, cut.exit.tasks, cut.exit.task_seconds) == ("timed_out", 3, 190)
+    alone = ends.together(row("COMPLETED"), folder(end()))
+    assert alone is not None and alone.exit is not None and alone.exit.tasks == 0

@@ -55,6 +55,13 @@ def test_the_form_shows_the_places_and_submits_what_was_shown(
     assert "&lt;i&gt;" in hidden["script"], "what a person wrote stays text"
 
 
+def test_the_page_tells_of_gpus_and_what_they_cost(application: Starlette, world: World, house: House) -> None:
+    account_on(house, world.ana, "heron", price_per_core_hour=0.1, price_per_gpu_hour=2.0)
+    asks = {"resources.time": "60", "resources.gpus": "2", "cluster": "heron"}
+    said = words_of(asked(browser(application, world, world.ana), world, **asks))
+    assert "One core and two GPUs, for 1 h at most." in said and "4.10" in said
+
+
 def test_the_form_tells_of_a_quota_instead_of_offering_to_submit(
     application: Starlette, world: World, perform: Perform
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 
@@ -138,11 +139,13 @@ def together(row: Row, folder: Folder) -> Observation | None:
         return Observation("ended", found, native=row.base)
     if row.state == "COMPLETED":
         # A second copy also ends well, and so does a wrapper that never came to its program: only an end is an end.
-        return None if worst is None else Observation("ended", exit_of(worst), native=row.base)
+        return (
+            None if worst is None else Observation("ended", _of_all(exit_of(worst), folder, row.base), native=row.base)
+        )
     if row.state == "FAILED" and worst is not None and (worst.code or worst.oom):
-        return Observation("ended", exit_of(worst), native=row.base)
+        return Observation("ended", _of_all(exit_of(worst), folder, row.base), native=row.base)
     if worst is not None:
-        kept = {"cpu_seconds": worst.cpu_seconds, "peak_memory_bytes": worst.peak}
+        kept = {"cpu_seconds": worst.cpu_seconds, "peak_memory_bytes": worst.peak, **_tasks(folder, row.base)}
         return Observation("ended", msgspec.structs.replace(seen.exit, **kept), native=row.base)
     return seen
 
@@ -152,4 +155,21 @@ def vanished(folder: Folder, native: str) -> Observation | None:
     mine = [end for end in folder.ends.values() if end.id == native]
     if not mine:
         return None
-    return Observation("ended", exit_of(max(mine, key=lambda end: (end.oom or 0, end.code))), native=native)
+    worst = max(mine, key=lambda end: (end.oom or 0, end.code))
+    return Observation("ended", _of_all(exit_of(worst), folder, native), native=native)
+
+
+def _tasks(folder: Folder, native: str) -> dict[str, Any]:
+    """Of an array: how many of its tasks wrote down their ends, and what they ran all together."""
+    mine = [end for task, end in folder.ends.items() if task and end.id == native]
+    return {"tasks": len(mine), "task_seconds": sum(max(0.0, end.end - end.start) for end in mine)} if mine else {}
+
+
+def _of_all(worst: Exit, folder: Folder, native: str) -> Exit:
+    """The end of the worst task, over the time of all of them."""
+    mine = [end for task, end in folder.ends.items() if task and end.id == native]
+    if not mine:
+        return worst
+    began, ended = min(end.start for end in mine), max(end.end for end in mine)
+    span = {"started_at": began, "ended_at": ended, "seconds": max(0.0, ended - began)}
+    return msgspec.structs.replace(worst, **span, **_tasks(folder, native))

@@ -122,6 +122,8 @@ def whole(ends: Sequence[Exit]) -> Exit:
         seconds=max(0.0, ended - began),
         cpu_seconds=sum(each.cpu_seconds for each in ends),
         peak_memory_bytes=max(each.peak_memory_bytes for each in ends),
+        tasks=len(ends),
+        task_seconds=sum(each.seconds for each in ends),
         # What each task said lies among its outputs.
         log_bytes=0,
         log_kept_bytes=0,

@@ -78,6 +78,7 @@ class ChangeKubernetesCluster(Action, frozen=True, tag="cluster_change"):
     sessions: SessionRefs = ()
     every_session: bool = False
     price_per_core_hour: Price | UnsetType | None = UNSET
+    price_per_gpu_hour: Price | UnsetType | None = UNSET
 
 
 @handles(AddKubernetesCluster, needs="cluster:add", when="described")
@@ -173,9 +174,9 @@ def change_kubernetes_cluster(act: ChangeKubernetesCluster, ctx: Context) -> Clu
         changed |= {"token_until": _moment(says)}
         sealed = kubernetes_reaching.sealed_token(ctx, own.id, token)
         _of_account(ctx, own.id, private_sealed=sealed, login=says.login[:64] or own.login)
-    if act.price_per_core_hour is not UNSET:
-        price = {"price_per_core_hour": act.price_per_core_hour}
-        ctx.execute(sa.update(clusters).where(clusters.c.id == row.id).values(**price))
+    said = {"price_per_core_hour": act.price_per_core_hour, "price_per_gpu_hour": act.price_per_gpu_hour}
+    if prices := {name: price for name, price in said.items() if price is not UNSET}:
+        ctx.execute(sa.update(clusters).where(clusters.c.id == row.id).values(**prices))
     if changed:
         ctx.execute(sa.update(kubernetes_clusters).where(kubernetes_clusters.c.cluster == row.id).values(**changed))
     if changed.keys() & {"server", "authority", "token_until"}:

@@ -208,11 +208,16 @@ def _says(known: list[ClusterView], *, may_add: bool) -> str:
     return f"{count}; jobs of yours can go to {words.number(usable)}."
 
 
+def _prices(one: ClusterView, currency: str) -> list[Fact]:
+    """What hours cost, where its operator has said."""
+    said = (("A core-hour", one.price_per_core_hour), ("A GPU-hour", one.price_per_gpu_hour))
+    return [Fact(term, f"{words.money(price)} {currency}") for term, price in said if price is not None]
+
+
 def _card(one: ClusterView, currency: str, now: dt.datetime) -> Card:
     mine, standing = one.account, standing_of(one)
     facts = [Fact("Host", f"{one.host}:{one.port}" if one.port != 22 else one.host, code=True)]
-    if one.price_per_core_hour is not None:
-        facts.append(Fact("A core-hour", f"{words.money(one.price_per_core_hour)} {currency}"))
+    facts += _prices(one, currency)
     if mine is not None:
         facts.append(Fact("Your account", mine.login, code=True))
         if mine.standing is not None and mine.standing.per_minute:
@@ -302,9 +307,7 @@ def _facts(one: ClusterView, currency: str, now: dt.datetime) -> list[Fact]:
     if one.through:
         facts.append(Fact("Through", one.through, code=True))
     facts += [Fact("Host key", each, code=True) for each in one.fingerprints]
-    for term, price in (("A core-hour", one.price_per_core_hour), ("A GPU-hour", one.price_per_gpu_hour)):
-        if price is not None:
-            facts.append(Fact(term, f"{words.money(price)} {currency}"))
+    facts += _prices(one, currency)
     standing = standing_of(one)
     facts += _load_facts(None if standing is None else standing.load, now)
     facts += [Fact("Jobs lie in", one.root, code=True)] if one.root else []

@@ -82,7 +82,7 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         outputs_say=_outputs_say(view, len(files)),
         lineage=_lineage(view) if view.inputs or view.outputs else None,
         workflow=None if view.of_workflow is None else steps.of_workflow(view.of_workflow, view.id),
-        notes=(*_placed(view), *view.notes),
+        notes=(*placing(view), *view.notes),
         usage=_usage(view),
         hints=view.efficiency.hints if view.efficiency else (),
         setup=_setup(view, way_in),
@@ -94,7 +94,7 @@ def show(scope: Scope, params: dict[str, str]) -> str:
     )
 
 
-def _placed(view: JobView) -> list[str]:
+def placing(view: JobView) -> list[str]:
     """Why it is where it is, until when it is to have ended, and what became of thinking that over."""
     placed = view.placed
     if placed is None:
@@ -102,6 +102,9 @@ def _placed(view: JobView) -> list[str]:
     found = [f"Sent to {_WHERE.get(view.backend, view.backend)}: {placed.why.rstrip('.')}."] if placed.why else []
     if placed.deadline is not None:
         found.append(f"It is to have ended by {words.moment(placed.deadline)} UTC.")
+    if placed.slipped_to is not None and placed.ends_at is not None and view.state == "PENDING":
+        promised, now = words.moment(placed.ends_at), words.moment(placed.slipped_to)
+        found.append(f"It was to end by {promised} UTC; as its scheduler says now, it ends by {now} UTC at the latest.")
     if placed.moves:
         found.append(f"It was moved {words.count(placed.moves, 'time')}.")
     if placed.moving_to is not None and view.state == "PENDING":

@@ -44,7 +44,8 @@ def show(scope: Scope, session_id: str | None, found: PlanView, pairs: list[tupl
 
 
 def _says(found: PlanView) -> str:
-    holds = f"{words.count(found.cores, 'core')}, for {words.duration(found.wall_seconds)} at most"
+    gpus = f" and {words.count(found.gpus, 'GPU')}" if found.gpus else ""
+    holds = f"{words.count(found.cores, 'core')}{gpus}, for {words.duration(found.wall_seconds)} at most"
     said = words.sentence(holds) + (", since you did not say how long." if found.wall_assumed else ".")
     if found.asking:
         said += f" {words.listing([_name(each) for each in found.asking])} was asked and has not answered yet."
