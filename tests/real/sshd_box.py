@@ -163,10 +163,15 @@ class SshdBox(Services):
 
     def cut(self) -> None:
         """End every connection at once, as a router that forgets them would; new ones are accepted."""
-        listener = self.running["sshd"].pid
-        for pid in sessions_of(listener):
-            subprocess.run(["kill", "-KILL", str(pid)], check=False)
+        self.go_away()
         self.restart()
+
+    def go_away(self) -> None:
+        """End every connection at once, and accept no other until `restart`."""
+        sessions = sessions_of(self.running["sshd"].pid)
+        self.end("sshd", hard=True)
+        for pid in sessions:
+            subprocess.run(["kill", "-KILL", str(pid)], check=False)
 
     @property
     def host_key(self) -> str:

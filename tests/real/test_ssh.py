@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,8 +13,8 @@ import asyncssh
 import pytest
 
 from hub.jobs import ssh
-from hub.jobs.ssh import Connection, Doubtful, HostKeyChanged, KeyRefused, Login, Unreachable, command
-from tests.real.sshd_box import SshdBox
+from hub.jobs.ssh import BrokenOff, Connection, Doubtful, HostKeyChanged, KeyRefused, Login, Unreachable, command
+from tests.real.sshd_box import SshdBox, sessions_of
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
@@ -149,6 +151,30 @@ def test_a_cut_in_the_middle_is_a_doubt_and_the_next_command_opens_anew(sshd: Ss
                 await running
             assert (await far.run("echo back")).out == b"back\n"
             assert far.opened == 2
+
+    asyncio.run(go())
+
+
+def test_a_file_transfer_channel_that_ends_alone_is_told_as_that_and_another_is_opened(sshd: SshdBox) -> None:
+    (sshd.home / "data").write_bytes(b"bytes")
+
+    async def go() -> None:
+        async with connected(sshd) as connection:
+            await connection.run("true")
+            for _ in range(20):  # none of them may cost a channel for good
+                before = set(sessions_of(sshd.running["sshd"].pid))
+                async with connection.files() as files:
+                    assert (await files.stat("data")).size == 5
+                (server,) = set(sessions_of(sshd.running["sshd"].pid)) - before
+                os.kill(server, signal.SIGKILL)
+                with pytest.raises(BrokenOff, match="broke off"):
+                    async with connection.files() as files:
+                        while True:
+                            await files.stat("data")
+            with pytest.raises(asyncssh.SFTPNoSuchFile):
+                async with connection.files() as files:
+                    await files.stat("none")
+            assert connection.opened == 1
 
     asyncio.run(go())
 
