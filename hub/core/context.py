@@ -6,7 +6,7 @@ A `Scope` can look; a `Context` can also change things, within the one transacti
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
@@ -70,9 +70,17 @@ class Scope:
         self.now = house.clock.now()
         self.settings = house.settings
         self.access = Access(self)
+        self._known: dict[Hashable, Any] = {}
 
     def execute(self, statement: sa.Executable, *args: Any, **kwargs: Any) -> sa.CursorResult[Any]:
         return self.conn.execute(statement, *args, **kwargs)
+
+    def once(self, key: Hashable, look: Callable[[], P]) -> P:
+        """What `look` found when it was first asked for under this key: for what no unit of work changes and reads."""
+        if key not in self._known:
+            self._known[key] = look()
+        found: P = self._known[key]
+        return found
 
     def port(self, kind: type[P]) -> P:
         """The implementation of a port that `hub/app.py` chose."""

@@ -196,7 +196,7 @@ def _sqlite_engine(url: sa.URL, *, begin: str, query_only: bool = False) -> sa.E
 
     @sa.event.listens_for(engine, "begin")
     def _begin(conn: sa.Connection) -> None:
-        conn.exec_driver_sql(begin)
+        _say(conn, begin)
 
     return engine
 
@@ -217,6 +217,7 @@ class _SqliteWriter:
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._after = _AfterCommit()
         self._closed = False
+        self._conn: sa.Connection | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -235,6 +236,8 @@ class _SqliteWriter:
         self._after.close()
         self._next.close()
         self._turn.close()
+        if self._conn is not None:
+            self._conn.close()
         self.engine.dispose()
 
     def _refuse_rest(self) -> None:
@@ -303,20 +306,37 @@ class _SqliteWriter:
 
     def _transaction(self, group: list[_Waiting]) -> list[tuple[_Waiting, Tx | None, Any]]:
         outcomes: list[tuple[_Waiting, Tx | None, Any]] = []
-        with self.engine.begin() as conn:
-            for waiting in group:
-                tx, savepoint = Tx(conn), conn.begin_nested()
-                try:
-                    result = waiting.work(tx)
-                except exc.OperationalError:
-                    raise  # The database itself failed; SQLite may have rolled back more than the savepoint.
-                except BaseException as error:
-                    savepoint.rollback()
-                    outcomes.append((waiting, None, error))
-                else:
-                    savepoint.commit()
-                    outcomes.append((waiting, tx, result))
+        conn = self._connected()
+        try:
+            with conn.begin():
+                if len(group) == 1:
+                    tx = Tx(conn)
+                    return [(group[0], tx, group[0].work(tx))]
+                for waiting in group:
+                    tx = Tx(conn)
+                    _say(conn, "SAVEPOINT unit")
+                    try:
+                        result = waiting.work(tx)
+                    except exc.OperationalError:
+                        raise  # The database itself failed; SQLite may have rolled back more than the savepoint.
+                    except BaseException as error:
+                        _say(conn, "ROLLBACK TO unit")
+                        _say(conn, "RELEASE unit")
+                        outcomes.append((waiting, None, error))
+                    else:
+                        _say(conn, "RELEASE unit")
+                        outcomes.append((waiting, tx, result))
+        except BaseException:
+            self._conn = None
+            conn.close()
+            raise
         return outcomes
+
+    def _connected(self) -> sa.Connection:
+        """The one connection of this thread; after a failure another: nobody knows what is left on the old one."""
+        if self._conn is None:
+            self._conn = self.engine.connect()
+        return self._conn
 
     def _answer(self, outcomes: list[tuple[_Waiting, Tx | None, Any]]) -> None:
         for waiting, tx, result in outcomes:
@@ -325,6 +345,11 @@ class _SqliteWriter:
             else:
                 self._after.run(tx.after)
                 waiting.future.set_result(result)
+
+
+def _say(conn: sa.Connection, statement: str) -> None:
+    """To the driver itself: what begins and ends a unit of work is said too often to be compiled."""
+    conn.connection.driver_connection.execute(statement)  # type: ignore[union-attr]
 
 
 def _stopping() -> Unavailable:

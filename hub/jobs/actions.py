@@ -139,7 +139,7 @@ def submit_job(act: SubmitJob, ctx: Context) -> views.JobView:
     if settled.plan is not None:
         moving.watch(ctx, job_id, settled.plan)
     transitions.look_at_queue(ctx)
-    return views.job(ctx, job_id)
+    return views.made(ctx, job_id)
 
 
 class WishedJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,16 @@ _NUMBER = re.compile(r"(?:job\s*)?#?([1-9]\d{0,8})", re.IGNORECASE | re.ASCII)
 _IN_SESSION = re.compile(r"(?s)(.+)#([1-9]\d{0,8})", re.ASCII)
 
 
+# Built once: a statement costs more to build than to carry out.
+_GUARDED = sa.select(jobs.c.session, jobs.c.submitted_by).where(jobs.c.id == sa.bindparam("which"))
+_NEXT_NUMBERS = (
+    sa.update(job_numbers)
+    .where(job_numbers.c.session == sa.bindparam("of"))
+    .values(last=job_numbers.c.last + sa.bindparam("count"))
+    .returning(job_numbers.c.last)
+)
+
+
 @guards("workflow")
 def guard_workflow(conn: sa.Connection, workflow_id: str) -> Guarded | None:
     """A workflow is as visible as its session."""
@@ -26,7 +36,7 @@ def guard_workflow(conn: sa.Connection, workflow_id: str) -> Guarded | None:
 
 @guards("job")
 def guard_job(conn: sa.Connection, job_id: str) -> Guarded | None:
-    row = conn.execute(sa.select(jobs.c.session, jobs.c.submitted_by).where(jobs.c.id == job_id)).first()
+    row = conn.execute(_GUARDED, {"which": job_id}).first()
     return None if row is None else Guarded(row.session, row.submitted_by)
 
 
@@ -73,11 +83,8 @@ def _numbered(scope: Scope, session: str, number: int) -> str | None:
 
 def next_numbers(ctx: Context, session: str, count: int) -> range:
     """Fresh numbers in a session, in a row."""
-    ctx.tx.insert_new(job_numbers, session=session, last=0)
-    last = ctx.execute(
-        sa.update(job_numbers)
-        .where(job_numbers.c.session == session)
-        .values(last=job_numbers.c.last + count)
-        .returning(job_numbers.c.last)
-    ).scalar_one()
+    wanted = {"of": session, "count": count}
+    if (last := ctx.execute(_NEXT_NUMBERS, wanted).scalar()) is None:
+        ctx.tx.insert_new(job_numbers, session=session, last=0)
+        last = ctx.execute(_NEXT_NUMBERS, wanted).scalar_one()
     return range(int(last) - count + 1, int(last) + 1)

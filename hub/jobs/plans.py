@@ -106,6 +106,9 @@ def wanted(scope: Scope, session: str, resources: Any, environment: Any, head: s
     )
 
 
+_PLAN = sa.select(job_plans).where(job_plans.c.job == sa.bindparam("which"))
+
+
 def settle(
     scope: Scope, want: Wanted, target: Target | None, asked: Terms, places: Sequence[Place] | None = None
 ) -> Settled:
@@ -186,16 +189,15 @@ def record(ctx: Context, job: str, settled: Settled) -> None:
     """Keep what a job holds where it goes, at which prices, and the table it was placed by."""
     place, made, asked = settled.place, settled.plan, settled.terms
     chosen = None if made is None else made.chosen
-    ctx.execute(
-        sa.insert(job_plans).values(
-            job=job,
-            **charges(place),
-            deadline=_after(ctx.now, asked.within),
-            budget=asked.budget,
-            offers=None if made is None else msgspec.to_builtins(list(made.candidates)),
-            why="" if chosen is None else chosen.why,
-            ends_at=None if chosen is None else _after(ctx.now, chosen.ends_in),
-        )
+    ctx.tx.insert(
+        job_plans,
+        job=job,
+        **charges(place),
+        deadline=_after(ctx.now, asked.within),
+        budget=asked.budget,
+        offers=None if made is None else msgspec.to_builtins(list(made.candidates)),
+        why="" if chosen is None else chosen.why,
+        ends_at=None if chosen is None else _after(ctx.now, chosen.ends_in),
     )
     ask(ctx.tx, settled.ask, ctx.now)
     for each in settled.ask:
@@ -230,7 +232,7 @@ def facts(settled: Settled) -> dict[str, Any]:
 
 def placed(scope: Scope, job: str) -> PlacedView | None:
     """How this job came to its place; None where its submitter chose, and said nothing of time or money."""
-    row = scope.execute(sa.select(job_plans).where(job_plans.c.job == job)).first()
+    row = scope.execute(_PLAN, {"which": job}).first()
     if row is None or (row.offers is None and row.deadline is None and row.budget is None):
         return None
     return PlacedView(

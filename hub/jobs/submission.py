@@ -292,7 +292,7 @@ def add(ctx: Context, job: Submission, job_id: str, number: int, **facts: Any) -
     if job.script.text is not None:
         key = ctx.house.keys.domain_in(ctx.tx, job.session)
         values["script_sealed"] = seal(key, job.script.text.encode(), f"script:{job_id}")
-    ctx.execute(sa.insert(jobs).values(**values))
+    ctx.tx.insert(jobs, **values)
     ctx.about(
         "job",
         job_id,

@@ -228,7 +228,11 @@ def looked_at(scope: Scope, ref: str) -> JobView:
 
 def job(scope: Scope, ref: str) -> JobView:
     """One job by any name it has."""
-    job_id = scope.access.find("job", ref, "job:read")
+    return made(scope, scope.access.find("job", ref, "job:read"))
+
+
+def made(scope: Scope, job_id: str) -> JobView:
+    """One job by its id, for somebody whose right to see it is known, as of one that they have just made."""
     row = scope.execute(ONE, {"which": job_id}).one()
     base = _rows(scope, [row])[0]
     end: dict[str, Any] = row.exit or {}

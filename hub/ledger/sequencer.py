@@ -80,6 +80,9 @@ def pass_once(db: Database, holder: str, now: dt.datetime) -> int:
     return db.write(work)
 
 
-def is_waiting(conn: sa.Connection) -> bool:
-    """Whether any line waits for its number."""
+def is_due(conn: sa.Connection, holder: str, now: dt.datetime) -> bool:
+    """Whether any line waits for its number, and for no other holder of the lease to give it."""
+    held = conn.execute(sa.select(leases.c.holder, leases.c.until).where(leases.c.name == LEASE)).first()
+    if held is not None and held.holder != holder and held.until > now:
+        return False
     return conn.execute(sa.select(ledger_pending.c.line).limit(1)).first() is not None

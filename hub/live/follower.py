@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from hub.live.record import Event, OutOfReachError, Record, Refusal
-from hub.live.rules import LEDGER_POLL_SECONDS, LEDGER_SILENCE_SECONDS
+from hub.live.rules import LEDGER_GATHER_SECONDS, LEDGER_POLL_SECONDS, LEDGER_SILENCE_SECONDS
 
 log = structlog.get_logger()
+MANY = 100  # Whoever reads so many lines at once is behind, and goes on.
 
 
 class Follower:
@@ -42,15 +43,18 @@ class Follower:
     async def run(self) -> None:
         """Read for ever."""
         while True:
-            more = await self._read()
-            if more:
+            lines = await self._read()
+            if lines:
+                if lines < MANY:
+                    # What follows closely is read together: a question costs web more than the lines in its answer.
+                    await asyncio.sleep(LEDGER_GATHER_SECONDS)
                 continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEDGER_POLL_SECONDS):
                     await self._woken.wait()
             self._woken.clear()
 
-    async def _read(self) -> bool:
+    async def _read(self) -> int:
         asked_at = self._now()
         try:
             async with asyncio.timeout(LEDGER_SILENCE_SECONDS * 2):
@@ -64,11 +68,11 @@ class Follower:
             if not self._failing and self.at is not None:
                 log.warning("live.ledger_out_of_reach", error=repr(error))
             self._failing = True
-            return False
+            return 0
         if self._failing:
             log.info("live.ledger_in_reach", at=following)
         self._failing = False
         self.at = following
         # What web told us was true when we asked, not when its answer came.
         self.read_at = asked_at
-        return bool(events)
+        return len(events)

@@ -48,12 +48,17 @@ def me(scope: Scope) -> MeView:
     return MeView(actor.id, actor.kind, actor.handle, actor.name, actor.hub_role, scopes, scope.settings.is_loopback)
 
 
+# Built once; one person, as mostly, needs no list in it.
+_ONE = sa.select(persons.c.id, persons.c.handle, persons.c.name).where(persons.c.id == sa.bindparam("which"))
+_SOME = sa.select(persons.c.id, persons.c.handle, persons.c.name).where(
+    persons.c.id.in_(sa.bindparam("ids", expanding=True))
+)
+
+
 def people(scope: Scope, ids: set[str]) -> dict[str, PersonView]:
     """The people with these ids, by id; the hub itself and deleted people under a plain word."""
-    found = {
-        row.id: PersonView(row.id, row.handle, row.name)
-        for row in scope.execute(sa.select(persons).where(persons.c.id.in_(ids)))
-    }
+    rows = scope.execute(_SOME, {"ids": list(ids)}) if len(ids) != 1 else scope.execute(_ONE, {"which": min(ids)})
+    found = {row.id: PersonView(row.id, row.handle, row.name) for row in rows}
     for missing in ids - found.keys():
         name = "Collegium" if missing == "hub" else "a guest"
         found[missing] = PersonView(missing, "", name)

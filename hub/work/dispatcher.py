@@ -100,7 +100,7 @@ def number_all(house: House, name: str) -> int:
     total = 0
     while True:
         with house.db.read() as conn:
-            if not sequencer.is_waiting(conn):
+            if not sequencer.is_due(conn, name, house.clock.now()):
                 break
         numbered = sequencer.pass_once(house.db, name, house.clock.now())
         if not numbered:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import msgspec
 
 from hub.jobs.backends import far_side
+from hub.jobs.backends.staging import Laid, text
 from hub.jobs.shell import Done
 from hub.jobs.ssh import command
 
@@ -27,20 +28,24 @@ class Member(msgspec.Struct, frozen=True):
 
 
 def folder_in(job: str, run: int) -> str:
-    """Where a run's folder lies in the archive of a batch."""
-    return f"{job}.{run}"
+    """Where a run's folder lies in the archive of a batch; it holds the mark of a whole one, too."""
+    return f"{job}/{run}"
+
+
+def marked_whole(laid: Laid) -> Laid:
+    """A run's folder with the mark that it is complete: it gets its name only when all of the archive is unpacked."""
+    return Laid([*laid.contents, text("staged", "")], laid.folders)
 
 
 def submit(root: str, members: Sequence[Member], *, nonce: str, mark: str, bundle: str) -> str:
     """Lay the folders and call sbatch for each, as `far_side.submit` would for one.
 
-    `bundle` is a compressed archive in base64, with a folder for each. Behind what a member says on each of both
-    streams comes a line with the mark, which nobody can know, its number, and on the first its exit code.
+    `bundle` is a compressed archive in base64, with a folder for each, that holds `staged`. Behind what a member says
+    on each of both streams comes a line with the mark, which nobody can know, its number, and on the first its exit
+    code.
     """
-    r = shlex.quote(root)
-    # Beside the first one's folder, so that it is cleared away with it if the command dies here.
-    stage = shlex.quote(f"{far_side.folder_of(root, members[0].job, members[0].run)}.{nonce}")
-    homes = command(sorted({f"{root}/jobs/{each.job}" for each in members}))
+    # By the first one's name, so that it is cleared away with it if the command dies here.
+    stage = shlex.quote(f"{root}/incoming/{members[0].job}.{members[0].run}.{nonce}")
     calls = "\n".join(
         command(
             [
@@ -50,22 +55,26 @@ def submit(root: str, members: Sequence[Member], *, nonce: str, mark: str, bundl
         )
         for at, each in enumerate(members)
     )  # fmt: skip
+    # Each job's folder is renamed as a whole, all of them by one process; whose folder is there already, as that of a
+    # job that runs again, is laid alone.
     return f"""umask 077
+r={shlex.quote(root)}
 t={stage}
 whole=
-mkdir -p "$t" {r}/events {homes}
+mkdir -p "$t" "$r/events" "$r/jobs"
 base64 -d <<'~' | tar -xzf - -C "$t" && whole=1
 {bundle}
 ~
-one() (
-d=$1
-s=$t/$2
-shift 2
-if [ ! -e "$d/staged" ]; then
-    [ -n "$whole" ] && [ -x "$s/run.sh" ] && [ -d "$s/work" ] && : > "$s/staged" || exit {far_side.NOT_STAGED}
-    mv -T "$s" "$d" 2>/dev/null || [ -e "$d/staged" ] || exit {far_side.NOT_STAGED}
-fi
-{far_side.LOCK_AND_CALL.format(sbatch='"$@"')})
+[ -z "$whole" ] || mv "$t"/* "$r/jobs/" 2>/dev/null
+{far_side.CALL}lay() {{
+    [ -n "$whole" ] && mkdir -p "${{d%/*}}" && mv -T "$t/$1" "$d" 2>/dev/null || [ -e "$d/staged" ]
+}}
+one() {{
+    d=$1
+    [ -e "$d/staged" ] || lay "$2" || return {far_side.NOT_STAGED}
+    shift 2
+    call "$@"
+}}
 submit() {{
     at=$1
     shift

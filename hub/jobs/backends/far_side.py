@@ -102,16 +102,27 @@ tell EXIT
 exit "$c"
 """
 
-# In a run's folder, which lies at $d: sbatch is called, unless somebody ever did.
-LOCK_AND_CALL = f"""cd "$d" || exit {NOT_STAGED}
-[ -s job.id ] && exec cat job.id
-mkdir submit.lock || exit {LOCKED}
-{{sbatch}} > submit.out 2> submit.err
-c=$?
-[ -s submit.err ] && cat submit.err >&2
-[ "$c" -eq 0 ] || {{{{ echo "sbatch ended with $c"; exit {NOT_SUBMITTED}; }}}}
-while read -r l; do printf '%s\\n' "$l"; done < submit.out
-mv submit.out job.id
+# For a run's folder, which lies at $d: the words that follow are called, which is sbatch, unless somebody ever did so.
+# A process costs a login node as much as the rest of a submission does, so that none is started but sbatch: the lock is
+# a file that must not exist (an earlier hub's is a folder, which serves as well), and the answer is kept by one write.
+CALL = f"""call() {{
+    [ -s "$d/job.id" ] && {{ cat "$d/job.id"; return 0; }}
+    set -C
+    {{ true > "$d/submit.lock"; }} 2>/dev/null
+    c=$?
+    set +C
+    [ "$c" -eq 0 ] || return {LOCKED}
+    "$@" > "$d/submit.out" 2> "$d/submit.err"
+    c=$?
+    [ -s "$d/submit.err" ] && cat "$d/submit.err" >&2
+    [ "$c" -eq 0 ] || {{ echo "sbatch ended with $c"; return {NOT_SUBMITTED}; }}
+    w=
+    while IFS= read -r l; do w="$w$l
+"; done < "$d/submit.out"
+    printf %s "$w"
+    printf %s "$w" > "$d/job.id"
+    return 0
+}}
 """
 
 
@@ -184,7 +195,10 @@ if [ ! -e "$d/staged" ]; then
     mv -T "$s" "$d" 2>/dev/null || {{ rm -rf "$s"; [ -e "$d/staged" ] || exit {NOT_STAGED}; }}
     {tidy}
 fi
-{LOCK_AND_CALL.format(sbatch=command(sbatch(root, job, run, options)))}"""
+[ -d "$d" ] || exit {NOT_STAGED}
+{CALL}call {command(sbatch(root, job, run, options))}
+exit
+"""
 
 
 def incoming(root: str, job: str, run: int) -> str:

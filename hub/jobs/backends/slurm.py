@@ -415,7 +415,11 @@ async def _send(sftp: asyncssh.SFTPClient, archive: Path, target: str) -> None:
 def _packed(batch: Sequence[Parcel], *, alone: bool = False) -> bytes:
     """The archive of a batch, or of one that goes alone."""
     packed = io.BytesIO()
-    bundle(packed, (("" if alone else far_batch.folder_in(each.job, each.run), each.laid, each.at) for each in batch))
+    if alone:
+        bundle(packed, [("", each.laid, each.at) for each in batch])
+    else:
+        runs = [(far_batch.folder_in(each.job, each.run), each) for each in batch]
+        bundle(packed, [(below, far_batch.marked_whole(each.laid), each.at) for below, each in runs])
     return packed.getvalue()
 
 

@@ -48,8 +48,10 @@ _USABLE = (
 
 
 def usable(scope: Scope, person: str) -> list[Account]:
-    """The accounts of this person that jobs can go to."""
-    return [_account(scope, row) for row in scope.execute(_USABLE, {"person": person})]
+    """The accounts of this person that jobs can go to; looked up once in a unit of work, as they were then."""
+    return scope.once(
+        ("usable", person), lambda: [_account(scope, row) for row in scope.execute(_USABLE, {"person": person})]
+    )
 
 
 def _account(scope: Scope, row: Any) -> Account:

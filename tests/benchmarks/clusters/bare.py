@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import asyncssh
 
+from hub.jobs.ssh import CIPHERS
 from tests.real.sshd_box import SshdBox
 
 END = "~end~"
@@ -42,7 +43,7 @@ class Bare:
         key = asyncssh.read_private_key(str(box.client_key))
         async with asyncssh.connect(
             "127.0.0.1", box.port, username=box.user, client_keys=[key], known_hosts=None, config=None,
-            compression_algs=None,
+            compression_algs=None, encryption_algs=CIPHERS,
         ) as connection:  # fmt: skip
             made = cls(connection, archive, options)
             for _ in range(channels):
