@@ -73,6 +73,7 @@ class SubmitJob(Action, frozen=True, tag="job_submit"):
     env: Variables = msgspec.field(default_factory=dict)
     artifacts: Paths = ()
     outputs: Paths = ()
+    fetch: Paths = ()  # those among them that come home however large they are
     resources: Resources = Resources()
     environment: Environment = Environment()
     cluster: ClusterName | None = None
@@ -90,6 +91,7 @@ class WorkflowStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     script: Script
     dependencies: Paths = ()
     outputs: Paths = ()
+    fetch: Paths = ()
     args: Args = ()
     env: Variables = msgspec.field(default_factory=dict)
     resources: Resources | None = None
@@ -169,6 +171,7 @@ def wished_job(act: SubmitJob, scope: Scope) -> WishedJob:
         env=act.env,
         inputs=submission.inputs(scope, session, act.artifacts, script, "$.params.artifacts"),
         outputs=submission.declared(act.outputs, "$.params.outputs"),
+        fetch=submission.declared(act.fetch, "$.params.fetch"),
         resources=act.resources,
         environment=act.environment,
         target=target,
@@ -335,6 +338,7 @@ def wished_steps(act: SubmitWorkflow, ctx: Scope, makers: Makers | None = None) 
             env=step.env,
             inputs=submission.together([*shared, *own], script, "$.params.workflow"),
             outputs=submission.declared(step.outputs, "$.params.workflow"),
+            fetch=submission.declared(step.fetch, "$.params.workflow"),
             resources=step.resources or act.resources,
             environment=step.environment or act.environment,
             target=target,

@@ -480,6 +480,7 @@ class ClusterAgent:
                 job.run,
                 home,
                 declared=job.outputs,
+                fetch=job.fetch,
                 cluster=self.cluster,
                 throttle=self.throttle,
             )

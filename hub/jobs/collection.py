@@ -53,7 +53,7 @@ def collect_job(step: steps.Step, house: House) -> None:
     if (folder / "given.json").exists() and (folder / "work").is_dir():
         given = given_of(folder)
         files, odd = _look(folder / "work")
-        choice = outputs.choose(files, given, job.outputs)
+        choice = outputs.choose(files, given, job.outputs, job.fetch_patterns or ())
         for file in choice.store:
             digest = _store(house, job, folder / "work", file)
             before = given.get(file.path)
@@ -161,7 +161,7 @@ def _store(house: House, job: Job, work: Path, file: Found) -> str:
             stream,
             owner=job.submitted_by,
             filename=file.path,
-            limit_bytes=limits.COLLECT_FILE_BYTES,
+            limit_bytes=max(limits.COLLECT_FILE_BYTES, file.size),  # as it was chosen
         ).digest
 
 
@@ -191,7 +191,7 @@ def _notes(choice: outputs.Choice, odd: int) -> Iterator[str]:
         yield (
             f"Not fetched, only noted where they lie: {said}{more}. Files up to "
             f"{limits.COLLECT_FILE_BYTES // 1_000_000} MB come back, at most {limits.COLLECT_FILES} of them and "
-            f"{shown_bytes(limits.COLLECT_BYTES)} in all."
+            f"{shown_bytes(limits.COLLECT_BYTES)} in all, unless `fetch` names them when the job is submitted."
         )
     if choice.missing:
         yield f"Declared as outputs, but not made: {', '.join(choice.missing[:20])}."

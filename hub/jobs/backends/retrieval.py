@@ -65,6 +65,7 @@ async def bring(
     home: Path,
     *,
     declared: Sequence[str],
+    fetch: Sequence[str] = (),
     cluster: str,
     throttle: Throttle | None = None,
 ) -> Remote:
@@ -76,7 +77,7 @@ async def bring(
     folder = far_side.folder_of(await backend.root(), job, run)
     given = msgspec.json.decode((home / "given.json").read_bytes(), type=dict[str, Given])
     files, more, odd = await _look(backend, folder)
-    choice = outputs.choose(files, given, declared)
+    choice = outputs.choose(files, given, declared, fetch)
     work = home / "work"
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
     wanted = [file for file in choice.store if not _is_here(work, file)]
