@@ -280,7 +280,7 @@ def job_logs(door: Door, which: str | None, session: str | None, follow: bool, o
 @session_option
 @click.pass_obj
 def cancel_job(door: Door, which: str, downstream: bool, session: str | None) -> Reply:
-    """Stop JOB, or take it out of the queue."""
+    """Stop JOB, or take it out of the queue; of one that has ended on a cluster, do not wait for its outputs."""
     job_id = door.ref(which, session)
     key = door.key()
     stopped = door.hub.act("job_cancel", Job, idempotency_key=key, job=job_id, downstream=downstream or None)

@@ -421,7 +421,10 @@ def _without(
 
 @handles(CancelJob, needs="job:cancel")
 def cancel_job(act: CancelJob, ctx: Context) -> views.JobView:
-    """Cancel at once what has not started; ask what runs to end. Others' jobs need the right to cancel any."""
+    """Cancel at once what has not started; ask what runs to end. Others' jobs need the right to cancel any.
+
+    Of one that has ended on a cluster, its outputs are not waited for any more: they stay where they lie.
+    """
     job_id = ctx.access.find("job", act.job, "job:cancel")
     job = transitions.lock(ctx, job_id)
     assert job is not None
@@ -432,6 +435,12 @@ def cancel_job(act: CancelJob, ctx: Context) -> views.JobView:
                 f"job {job.number} was submitted outside the hub by somebody else, who alone can end it",
                 code="not_your_job",
             )
+    if job.state == "COLLECTING" and job.account is not None and job.fetched_run < job.run:
+        ctx.about("job", job.id, job.session, state=job.state, outputs="left")
+        ctx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(fetched_run=job.run))
+        ctx.enqueue(transitions.COLLECT, job.id, queue=transitions.LOCAL)
+        ctx.publish(f"agent:{job.account}", {"job": job.id})
+        return views.job(ctx, job_id)
     if job.state in rules.TERMINAL or job.state == "COLLECTING":
         raise Conflict(
             f"job {job.number} has ended already: {rules.sentence(job.state, job.reason)}", code="job_is_over"

@@ -61,6 +61,10 @@ class Beside:
         if (task := self._tasks.pop(key, None)) is not None:
             task.cancel()
 
+    def under_way(self, what: str) -> set[Run]:
+        """The runs for which this is being done."""
+        return {run for (name, run), task in self._tasks.items() if name == what and not task.done()}
+
     def failed(self, key: Key) -> int:
         """How often it has failed since it last went well, not counting what was no fault of it."""
         return self._tries.get(key, Tried()).faults

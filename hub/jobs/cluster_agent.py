@@ -221,6 +221,8 @@ class ClusterAgent:
         self._sent &= alive
         self._looked = {run: at for run, at in self._looked.items() if run in alive}
         self._untold = [each for each in self._untold if each[0] in alive]
+        for run in self._beside.under_way("fetch") - alive:  # its outputs are not waited for any more
+            self._beside.end(("fetch", run))
         self.watch.forget(alive)
         self._beside.forget(alive)
 

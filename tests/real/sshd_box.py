@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import secrets
@@ -199,7 +200,8 @@ class SshdBox(Services):
 def sessions_of(pid: int) -> list[int]:
     """The sessions of a listener: its children, and theirs."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [child, *sessions_of(child)]
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one that ends just now has none any more
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in map(int, task.read_text().split()):
+                found += [child, *sessions_of(child)]
     return found

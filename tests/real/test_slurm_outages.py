@@ -12,6 +12,7 @@ import pytest
 
 from hub.artifacts.blobs import BlobStore
 from hub.core.context import Actor
+from hub.core.errors import Conflict, HubError
 from hub.core.house import House
 from hub.jobs import breaker, cluster_agent
 from hub.jobs.backends import retrieval, slurm
@@ -68,6 +69,38 @@ def test_outputs_are_fetched_after_an_outage_that_is_longer_than_all_tries(world
     done = world.job(job)
     assert (done.state, done.notes) == ("SUCCEEDED", ())
     assert contents(world, job) == {"small": b"small\n", "large": bytes(3_000_000)}
+
+
+def test_outputs_that_nobody_waits_for_any_more_stay_where_they_lie_and_the_job_ends_as_it_ended(
+    world: SlurmWorld, perform: Perform, ana: Actor, ben: Actor
+) -> None:
+    job = world.submit("#!/bin/sh\necho 1 > one; exit 3\n")
+
+    async def story() -> None:
+        for _ in range(cluster_agent.FETCHING_AT_ONCE):
+            await world.agent._fetching.acquire()
+        await world.until(lambda: world.row(job).state == "COLLECTING")
+        world.box.go_away()
+        for _ in range(cluster_agent.FETCHING_AT_ONCE):
+            world.agent._fetching.release()
+        await world.until(lambda: tried(world, "fetch", job) > 2)
+        with pytest.raises(HubError):
+            perform(ben, "job_cancel", job=job)
+        left = perform(ana, "job_cancel", job=job)
+        assert left["state"] == "COLLECTING"
+        await world.until(world.over(job))
+        with pytest.raises(Conflict, match="has ended already"):
+            perform(ana, "job_cancel", job=job)
+        world.box.restart()
+        await world.until(lambda: not world.agent._beside.under_way("fetch"))
+
+    world.play(story)
+    done = world.job(job)
+    assert (done.state, done.reason) == ("FAILED", "The program ended with exit code 3.")
+    assert done.outputs == [] and done.unfetched == 1
+    (note,) = done.notes
+    folder = f"~/.collegium/{world.account[:12]}/jobs/{job}/1/work"
+    assert note == f"Its outputs could not be fetched and lie at raven:{folder}: they were not waited for any more"
 
 
 def test_a_line_that_breaks_whenever_inputs_go_up_ends_no_job(
