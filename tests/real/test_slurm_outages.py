@@ -16,6 +16,8 @@ from hub.core.errors import Conflict, HubError
 from hub.core.house import House
 from hub.jobs import breaker, cluster_agent
 from hub.jobs.backends import retrieval, slurm
+from hub.jobs.clusters import reaching
+from hub.jobs.clusters.rules import fingerprint
 from tests.jobs import add_file, personal
 from tests.real.slurm_box import SlurmBox
 from tests.real.slurm_world import SlurmWorld
@@ -101,6 +103,32 @@ def test_outputs_that_nobody_waits_for_any_more_stay_where_they_lie_and_the_job_
     (note,) = done.notes
     folder = f"~/.collegium/{world.account[:12]}/jobs/{job}/1/work"
     assert note == f"Its outputs could not be fetched and lie at raven:{folder}: they were not waited for any more"
+
+
+def test_a_cluster_that_is_gone_for_good_is_removed_and_its_jobs_end_as_far_as_that_is_known(
+    world: SlurmWorld, perform: Perform, operator: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaching, "backend_of", lambda *_: world.new_agent().backend)
+    script = "#!/bin/sh\n[ $1 = ends ] || sleep 600\necho 1 > one\n"
+    runs, ends = (world.submit(script, args=[each]) for each in ("stays", "ends"))
+
+    async def story() -> None:
+        for _ in range(cluster_agent.FETCHING_AT_ONCE):
+            await world.agent._fetching.acquire()
+        await world.until(lambda: (world.row(runs).state, world.row(ends).state) == ("RUNNING", "COLLECTING"))
+
+    world.play(story)
+    waits = world.submit(script, args=["waits"])
+    world.box.go_away()
+    with pytest.raises(Conflict, match="3 jobs on raven have not ended") as refused:
+        perform(operator, "cluster_remove", name="raven")
+    assert "`collegium cluster remove raven --abandon` gives them up" in refused.value.hint
+    perform(operator, "cluster_remove", name="raven", abandon=True)
+    assert [world.job(each).state for each in (runs, ends, waits)] == ["UNKNOWN_OUTCOME", "SUCCEEDED", "CANCELLED"]
+    assert "raven was removed before it had ended" in world.job(runs).reason
+    assert world.job(ends).notes == ("Its outputs were not fetched before raven was removed.",)
+    assert perform(operator, "cluster_add", name="raven", host="127.0.0.1", host_key=world.box.host_key,
+                   fingerprint=fingerprint(world.box.host_key))["name"] == "raven"  # fmt: skip
 
 
 def test_a_line_that_breaks_whenever_inputs_go_up_ends_no_job(
