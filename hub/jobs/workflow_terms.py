@@ -104,7 +104,7 @@ def shares(budget: float, most: Mapping[str, float]) -> dict[str, float]:
     total = sum(most.values())
     if total <= 0:
         return {step: budget / len(most) for step in most}
-    return {step: budget * each / total for step, each in most.items()}
+    return {step: budget * (each / total) for step, each in most.items()}
 
 
 def unpaid(budget: float, spent: float, wanted: float) -> str:
