@@ -84,9 +84,10 @@ class Verb(click.Command):
 
 def _refuse_in_chat(in_shell_only: bool, ctx: click.Context) -> None:
     if in_shell_only and _is_chat(ctx):
+        asked = " ".join(_words_above(ctx))
         raise usage(
-            f"“{ctx.info_name}” is a command of the shell; here it would do nothing.",
-            hint=f"On your own machine: collegium {ctx.info_name}. Here you are known by your chat account.",
+            f"“{asked}” is a command of the shell; here it would do nothing.",
+            hint=f"On your own machine: collegium {asked}. Here you are known by your chat account.",
         )
 
 

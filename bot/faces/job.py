@@ -182,9 +182,10 @@ def _job_next(one: Job, ref: str) -> tuple[Next, ...]:
     if one.is_over:
         outputs = [f"{one.session_name}:{output.path}" for output in one.outputs if output.kind == "stored"]
         return (log, *(Next("get an output", ("artifact", "get", output)) for output in outputs[:1]))
+    stop = "leave its outputs there" if one.state == "COLLECTING" else "stop it"
     return (
         log,
         Next("watch it", ("job", "watch", ref)),
         *([Next("release it", ("job", "release", ref), ident=("job", "release", one.id))] if one.held else []),
-        Next("stop it", ("job", "cancel", ref), is_dangerous=True, ident=("job", "cancel", one.id)),
+        Next(stop, ("job", "cancel", ref), is_dangerous=True, ident=("job", "cancel", one.id)),
     )

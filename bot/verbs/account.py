@@ -1,4 +1,7 @@
-"""`account`: what operators do to accounts. Each change of rights asks for a one-time code, as signing does."""
+"""`account`: what operators do to accounts. Each change of rights asks for a one-time code, as signing does.
+
+Codes are never written in a chat, so what needs one is done in a shell or on the pages.
+"""
 
 from typing import Any
 
@@ -28,7 +31,7 @@ def create_account(door: Door, name: str, handle: str | None, email: str | None)
     return _done(made, f"{made.handle} has an account.", Next("let them in", ("link", made.handle)))
 
 
-@account.command("role")
+@account.command("role", in_shell_only=True)
 @click.argument("person")
 @click.argument("role", type=click.Choice(("operator", "member", "guest")))
 @code_option
@@ -39,7 +42,7 @@ def set_role(door: Door, person: str, role: str, code: str | None) -> Reply:
     return _done(changed, f"{changed.handle} is {changed.hub_role} of this hub now.")
 
 
-@account.command("disable")
+@account.command("disable", in_shell_only=True)
 @click.argument("person")
 @code_option
 @click.pass_obj
@@ -60,7 +63,7 @@ def enable(door: Door, person: str) -> Reply:
     return _done(changed, f"{changed.handle}'s account works again.")
 
 
-@account.command("reset")
+@account.command("reset", in_shell_only=True)
 @click.argument("person")
 @code_option
 @click.pass_obj

@@ -272,12 +272,13 @@ def trust_cluster(door: Door, name: str, fingerprint: str | None) -> Reply:
     return Reply(sentence=f"Cluster {made.name} is trusted by its new host key.", data=made)
 
 
-@cluster.command("remove", in_shell_only=True, fields={"name": "NAME"})
+@cluster.command("remove", in_shell_only=True, fields={"name": "NAME", "abandon": "--abandon"})
 @click.argument("name")
+@click.option("--abandon", is_flag=True, help="It is gone for good: give up the jobs that have not ended there.")
 @click.pass_obj
-def remove_cluster(door: Door, name: str) -> Reply:
+def remove_cluster(door: Door, name: str, abandon: bool) -> Reply:
     """Forget cluster NAME and erase the keys of all accounts on it. For operators."""
-    gone = door.hub.act("cluster_remove", Cluster, idempotency_key=door.key(), name=name)
+    gone = door.hub.act("cluster_remove", Cluster, idempotency_key=door.key(), name=name, abandon=abandon or None)
     certificates = "\n".join(each.certificate for each in gone.cleared if each.certificate)
     of_kubernetes = gone.kind == "kubernetes"
     what = "its token is" if of_kubernetes else "the keys of all accounts on it are"

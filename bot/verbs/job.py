@@ -34,6 +34,7 @@ FIELDS = {
     "args": "ARGS",
     "artifacts": "--in",
     "outputs": "--out",
+    "fetch": "--fetch",
     "name": "--name",
     "job_type": "--type",
     "cluster": "--cluster",
@@ -101,6 +102,12 @@ def _asked(given: dict[str, Any]) -> dict[str, Any]:
     multiple=True,
     help="A file to keep; without any, every new or changed file is kept.",
 )
+@click.option(
+    "--fetch",
+    metavar="NAME",
+    multiple=True,
+    help="A file, folder/ or pattern to bring home however large it is; others are fetched up to a limit.",
+)
 @click.option("-n", "--name", help="What to call it.")
 @_needs
 @click.option("-e", "--env", "environment", type=KeyValue(), multiple=True, help="A variable it sees.")
@@ -119,6 +126,7 @@ def submit_job(
     arguments: tuple[str, ...],
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
+    fetch: tuple[str, ...],
     name: str | None,
     environment: tuple[tuple[str, str], ...],
     session: str | None,
@@ -145,6 +153,7 @@ def submit_job(
         "name": name,
         "artifacts": paths or None,
         "outputs": outputs or None,
+        "fetch": fetch or None,
         "env": dict(environment) or None,
     }
     if is_dry:
@@ -280,7 +289,7 @@ def job_logs(door: Door, which: str | None, session: str | None, follow: bool, o
 @session_option
 @click.pass_obj
 def cancel_job(door: Door, which: str, downstream: bool, session: str | None) -> Reply:
-    """Stop JOB, or take it out of the queue."""
+    """Stop JOB, or take it out of the queue; of one that has ended on a cluster, do not wait for its outputs."""
     job_id = door.ref(which, session)
     key = door.key()
     stopped = door.hub.act("job_cancel", Job, idempotency_key=key, job=job_id, downstream=downstream or None)

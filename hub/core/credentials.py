@@ -39,13 +39,18 @@ _ISSUED = (
     r"|sk-proj-[A-Za-z0-9_-]{20,}|sk_live_[A-Za-z0-9]{16,}|dckr_pat_[A-Za-z0-9_-]{20,}|hvs\.[A-Za-z0-9_-]{20,})"
 )
 _AUTHENTICATOR = r"otpauth://[^\s]{0,300}secret="
-# Alone, as one answers a prompt; or beside the words for it. Groups of four are a recovery code of this hub.
+# Alone, as one answers a prompt; beside the words for it; or as an option of a command. Groups of four are a code of
+# this hub, and so is what `collegium step-up` prints, which only opens a window for signing where it is written.
+_GROUPS = r"[0-9a-hjkmnp-tv-z]{4}(?:-[0-9a-hjkmnp-tv-z]{4}){3}"
+_SAID = rf"[\"'`]?(?:\d{{6}}|\d{{8}}|\d{{3}}[ -]\d{{3}}|{_GROUPS})(?![\w.-]*\d)"
 _CODE = (
-    r"\A\s*\d{3}[ -]?\d{3}\s*\Z|\A\s*[0-9a-hjkmnp-tv-z]{4}(?:-[0-9a-hjkmnp-tv-z]{4}){3}\s*\Z"
+    rf"\A\s*\d{{3}}[ -]?\d{{3}}\s*\Z|\A\s*{_GROUPS}\s*\Z"
+    r"|(?<!open )(?<![A-Za-z0-9_-])code_[A-Za-z0-9_-]{40,}"
     r"|(?i:\b(?:one[- ]time|verification|authenticator|two[- ]factor|2fa|mfa|otp|totp|duo)"
     r"(?:[- ](?:pass)?(?:code|word|pin)\b)?"
     r"|\b(?:sign[- ]?in|login)[- ](?:pass)?code\b|\b(?:my|the|your) (?:code|passcode|pin)\b|\bpasscode\b)"
-    r"[ \t]*(?:(?i:is|now|was)\b[ \t]*)?[:=]?[ \t]*[\"'`]?(?:\d{6}|\d{8}|\d{3}[ -]\d{3})(?![\w.-]*\d)"
+    rf"[ \t]*(?:(?i:is|now|was)\b[ \t]*)?[:=]?[ \t]*{_SAID}"
+    rf"|(?:--code|\b(?:role|disable|reset)\b[^\n]{{0,200}}\s-c)[ \t=]*{_SAID}"
 )
 
 KINDS = (

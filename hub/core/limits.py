@@ -58,6 +58,8 @@ OPEN_JOBS_PER_PERSON = 1000
 COLLECT_FILE_BYTES = 100 * 1000 * 1000
 COLLECT_BYTES = 1 * GIB
 COLLECT_FILES = 1000
+# What a job asked to have fetched however large it is; a mistyped pattern must not fill the hub's disk.
+COLLECT_ASKED_BYTES = 100 * GIB
 
 # Notebook
 ENTRY_CHARACTERS = 200_000

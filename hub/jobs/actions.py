@@ -74,6 +74,7 @@ class SubmitJob(Action, frozen=True, tag="job_submit"):
     env: Variables = msgspec.field(default_factory=dict)
     artifacts: Paths = ()
     outputs: Paths = ()
+    fetch: Paths = ()  # those among them that come home however large they are
     resources: Resources = Resources()
     environment: Environment = Environment()
     cluster: ClusterName | None = None
@@ -91,6 +92,7 @@ class WorkflowStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     script: Script
     dependencies: Paths = ()
     outputs: Paths = ()
+    fetch: Paths = ()
     args: Args = ()
     env: Variables = msgspec.field(default_factory=dict)
     resources: Resources | None = None
@@ -169,6 +171,7 @@ def wished_job(act: SubmitJob, scope: Scope) -> WishedJob:
         env=act.env,
         inputs=submission.inputs(scope, session, act.artifacts, script, "$.params.artifacts"),
         outputs=submission.declared(act.outputs, "$.params.outputs"),
+        fetch=submission.declared(act.fetch, "$.params.fetch"),
         resources=act.resources,
         environment=act.environment,
         target=target,
@@ -337,6 +340,7 @@ def wished_steps(act: SubmitWorkflow, ctx: Scope, makers: Makers | None = None) 
             env=step.env,
             inputs=submission.together([*shared, *own], script, "$.params.workflow"),
             outputs=submission.declared(step.outputs, "$.params.workflow"),
+            fetch=submission.declared(step.fetch, "$.params.workflow"),
             resources=step.resources or act.resources,
             environment=step.environment or act.environment,
             target=target,
@@ -419,7 +423,10 @@ def _without(
 
 @handles(CancelJob, needs="job:cancel")
 def cancel_job(act: CancelJob, ctx: Context) -> views.JobView:
-    """Cancel at once what has not started; ask what runs to end. Others' jobs need the right to cancel any."""
+    """Cancel at once what has not started; ask what runs to end. Others' jobs need the right to cancel any.
+
+    Of one that has ended on a cluster, its outputs are not waited for any more: they stay where they lie.
+    """
     job_id = ctx.access.find("job", act.job, "job:cancel")
     job = transitions.lock(ctx, job_id)
     assert job is not None
@@ -430,6 +437,12 @@ def cancel_job(act: CancelJob, ctx: Context) -> views.JobView:
                 f"job {job.number} was submitted outside the hub by somebody else, who alone can end it",
                 code="not_your_job",
             )
+    if job.state == "COLLECTING" and job.account is not None and job.fetched_run < job.run:
+        ctx.about("job", job.id, job.session, state=job.state, outputs="left")
+        ctx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(fetched_run=job.run))
+        ctx.enqueue(transitions.COLLECT, job.id, queue=transitions.LOCAL)
+        ctx.publish(f"agent:{job.account}", {"job": job.id})
+        return views.job(ctx, job_id)
     if job.state in rules.TERMINAL or job.state == "COLLECTING":
         raise Conflict(
             f"job {job.number} has ended already: {rules.sentence(job.state, job.reason)}", code="job_is_over"

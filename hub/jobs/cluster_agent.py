@@ -38,7 +38,7 @@ from hub.jobs.port import (
     Watched,
 )
 from hub.jobs.sending import CannotBeAsked
-from hub.jobs.shell import SshError
+from hub.jobs.shell import NoLine, SshError
 from hub.jobs.together import Together
 from hub.jobs.turning import Turning
 
@@ -63,7 +63,8 @@ FETCHING_AT_ONCE = 2
 FOLLOWED = 50
 # A job that has not started so long after it was accepted waits for something, and its owner wants to know for what.
 WHY_IT_WAITS_SECONDS = 3.0
-# How often something that could not be done is tried before the job is told that it cannot be.
+# How often something that could not be done is tried before the job is told that it cannot be. While there is no line
+# nothing is tried: an outage ends no job, and costs none its outputs.
 STAGINGS, FETCHES = 5, 8
 DRAIN_SECONDS = 5.0
 AGAIN_SECONDS = (2.0, 5.0, 15.0, 60.0, 120.0)
@@ -89,7 +90,7 @@ class ClusterAgent:
         self._watched: list[Watched] = []
         self._behind: set[Run] = set()  # of what was asked for last, whose log had more than was taken
         self._look_again_at, self._look_took = float("inf"), 0.0
-        self._beside = Beside(name, AGAIN_SECONDS, is_away=self._is_away, overtaken=self._overtaken)
+        self._beside = Beside(name, AGAIN_SECONDS, is_away=self._is_away, overtaken=self._overtaken, is_fault=_is_fault)
         self._looked: dict[Run, float] = {}  # when its log was last asked for
         self._sent: set[Run] = set()  # sbatch was called for these, or may have been
         self._untold: Seen = []  # what the hub, being away, has not heard yet
@@ -220,6 +221,8 @@ class ClusterAgent:
         self._sent &= alive
         self._looked = {run: at for run, at in self._looked.items() if run in alive}
         self._untold = [each for each in self._untold if each[0] in alive]
+        for run in self._beside.under_way("fetch") - alive:  # its outputs are not waited for any more
+            self._beside.end(("fetch", run))
         self.watch.forget(alive)
         self._beside.forget(alive)
 
@@ -471,7 +474,7 @@ class ClusterAgent:
             await asyncio.to_thread(self.port.fetched, epoch, job.job, job.run)
 
     async def _brought(self, job: Watched, home: Path) -> remote.Remote:
-        """What is wanted lies below `home` now; what is not is told. Raises SshError while it is worth trying."""
+        """What is wanted lies below `home` now; what is not is told. Raises what is worth trying again after."""
         try:
             return await retrieval.bring(
                 self.backend,
@@ -479,11 +482,12 @@ class ClusterAgent:
                 job.run,
                 home,
                 declared=job.outputs,
+                fetch=job.fetch,
                 cluster=self.cluster,
                 throttle=self.throttle,
             )
-        except SshError as error:
-            if self._beside.failed(("fetch", (job.job, job.run))) + 1 < FETCHES:
+        except (SshError, OSError) as error:
+            if not _is_fault(error) or self._beside.failed(("fetch", (job.job, job.run))) + 1 < FETCHES:
                 raise
             lies = far_side.folder_of(await self.backend.root(), job.job, job.run)
             return remote.Remote(self.cluster, lies, [], failed=str(error)[:500])
@@ -501,3 +505,8 @@ class ClusterAgent:
             found += await self.backend.sweep(runs[at : at + far_sweep.AT_A_TIME])
         if found:
             await asyncio.to_thread(self.port.swept, epoch, far_sweep.summed(due, found))
+
+
+def _is_fault(error: Exception) -> bool:
+    """Whether it says anything of the work: no line does not, and neither does a full disk of this machine."""
+    return not isinstance(error, NoLine) and not (isinstance(error, OSError) and error.errno in retrieval.FULL)

@@ -25,6 +25,8 @@ from hub.core.errors import HubError, InvalidInput
 from hub.core.house import House
 from hub.jobs import outputs, remote, transitions
 from hub.jobs.amounts import shown_bytes
+from hub.jobs.backends import kubernetes_rules
+from hub.jobs.clusters.tables import cluster_accounts, clusters
 from hub.jobs.outputs import Found
 from hub.jobs.rules import Event
 from hub.jobs.starting import command_shown, given_of, local
@@ -46,25 +48,27 @@ def collect_job(step: steps.Step, house: House) -> None:
         return
     folder = local(house.settings).folder(job.id, job.run)
     notes: list[str] = []
-    choice = outputs.Choice([], [], 0, [])
+    choice, odd = outputs.Choice([], [], 0, []), 0
     stored: list[tuple[Found, str]] = []
     there = remote.kept(folder)
+    if there is None and job.account is not None:
+        there = _left(house, job)
     lie_at = (transitions.LOCAL, str(folder / "work")) if there is None else (there.cluster, f"{there.folder}/work")
     if (folder / "given.json").exists() and (folder / "work").is_dir():
         given = given_of(folder)
         files, odd = _look(folder / "work")
-        choice = outputs.choose(files, given, job.outputs)
+        choice = outputs.choose(files, given, job.outputs, job.fetch_patterns or ())
         for file in choice.store:
             digest = _store(house, job, folder / "work", file)
             before = given.get(file.path)
             if before is None or before.digest != digest:
                 stored.append((file, digest))
-        if there is not None:
-            # They were chosen where they lay: what is here is what was chosen.
-            choice = outputs.Choice(choice.store, there.refer, there.ignored, there.missing)
-            odd = there.odd
-            notes += remote.notes(there)
-        notes += _notes(choice, odd)
+    if there is not None:
+        # They were chosen where they lay: what is here, if anything came, is what was chosen.
+        choice = outputs.Choice(choice.store, there.refer, there.ignored, there.missing)
+        odd = there.odd
+        notes += remote.notes(there)
+    notes += _notes(choice, odd)
     notes += _log_note(job)
 
     def work(ctx: Context) -> None:
@@ -77,6 +81,22 @@ def collect_job(step: steps.Step, house: House) -> None:
     record(house, transitions.OBSERVED, work)
     if there is not None or not choice.refer:  # What was too large stays where it lies; everything else was fetched.
         local(house.settings).clear(job.id, job.run)
+
+
+def _left(house: House, job: Job) -> remote.Remote:
+    """Of a run whose outputs somebody did not wait for: where they lie, by what is known here."""
+    from hub.jobs.backends import far_side  # which brings SSH with it, and is needed seldom here
+
+    query = sa.select(clusters.c.kind, clusters.c.root).join(
+        cluster_accounts, cluster_accounts.c.cluster == clusters.c.id
+    )
+    with house.db.read() as conn:
+        row = conn.execute(query.where(cluster_accounts.c.id == job.account)).one()
+    if row.kind == "kubernetes":
+        lies = kubernetes_rules.folder_of(job.account, job.id, job.run)
+    else:
+        lies = far_side.folder_of(row.root or f"~/{far_side.below_home(job.account)}", job.id, job.run)
+    return remote.Remote(job.backend, lies, [], failed="they were not waited for any more")
 
 
 @steps.when_given_up(transitions.COLLECT)
@@ -161,7 +181,7 @@ def _store(house: House, job: Job, work: Path, file: Found) -> str:
             stream,
             owner=job.submitted_by,
             filename=file.path,
-            limit_bytes=limits.COLLECT_FILE_BYTES,
+            limit_bytes=max(limits.COLLECT_FILE_BYTES, file.size),  # as it was chosen
         ).digest
 
 
@@ -191,7 +211,7 @@ def _notes(choice: outputs.Choice, odd: int) -> Iterator[str]:
         yield (
             f"Not fetched, only noted where they lie: {said}{more}. Files up to "
             f"{limits.COLLECT_FILE_BYTES // 1_000_000} MB come back, at most {limits.COLLECT_FILES} of them and "
-            f"{shown_bytes(limits.COLLECT_BYTES)} in all."
+            f"{shown_bytes(limits.COLLECT_BYTES)} in all, unless `fetch` names them when the job is submitted."
         )
     if choice.missing:
         yield f"Declared as outputs, but not made: {', '.join(choice.missing[:20])}."

@@ -26,7 +26,7 @@ _LEASE = dt.timedelta(seconds=limits.AGENT_LEASE_SECONDS)
 
 _WATCHED = (
     *(jobs.c.id, jobs.c.run, jobs.c.state, jobs.c.cancel_asked_at, jobs.c.name, jobs.c.native, jobs.c.outputs),
-    *(jobs.c.wish, jobs.c.wish_number, jobs.c.attached, jobs.c.log_path, log_readers.c.until),
+    *(jobs.c.wish, jobs.c.wish_number, jobs.c.attached, jobs.c.log_path, log_readers.c.until, jobs.c.fetch_patterns),
     job_plans.c.going.is_not(None).label("leaves"),
 )
 
@@ -88,6 +88,7 @@ class HousePort(AgentPort):
                 log_path=row.log_path or "",
                 read=row.until is not None and row.until > now,
                 leaves=bool(row.leaves),
+                fetch=tuple(row.fetch_patterns or ()),
             )
             for row in rows
         ]

@@ -280,7 +280,7 @@ class KubernetesAgent:
         given = msgspec.json.decode((home / "given.json").read_bytes(), type=dict[str, Given])
         files, total, odd = self.backend.listing(job.job, job.run, LISTED)
         named = [file for file in files if _is_path(file.path)]
-        choice = outputs.choose(named, given, job.outputs)
+        choice = outputs.choose(named, given, job.outputs, job.fetch)
         for file, pieces in self.backend.fetch(job.job, job.run, [f for f in choice.store if not _is_here(home, f)]):
             _lay(home, file, pieces)
         unlisted = 0 if files or not total else total

@@ -45,16 +45,23 @@ class Choice(msgspec.Struct, frozen=True):
     missing: list[str]
 
 
-def choose(files: Sequence[Found], given: Mapping[str, Given], declared: Sequence[str]) -> Choice:
-    """Small files first, so that one large file does not keep a hundred small ones from coming back."""
+def choose(
+    files: Sequence[Found], given: Mapping[str, Given], declared: Sequence[str], fetch: Sequence[str] = ()
+) -> Choice:
+    """Small files first, so that one large file does not keep a hundred small ones from coming back.
+
+    What matches `fetch` comes before all others, however large it is, up to what the hub takes at most.
+    """
     ignored = 0
     wanted: list[Found] = []
     for file in files:
         before = given.get(file.path)
         if before is not None and (before.size, before.mtime_ns) == (file.size, file.mtime_ns):
             continue
-        if declared:
-            if any(is_declared(file.path, pattern) for pattern in declared):
+        if asked(file.path, fetch):
+            wanted.append(file)
+        elif declared:
+            if asked(file.path, declared):
                 wanted.append(file)
         elif is_ignored(file.path):
             ignored += 1
@@ -62,17 +69,32 @@ def choose(files: Sequence[Found], given: Mapping[str, Given], declared: Sequenc
             wanted.append(file)
     store: list[Found] = []
     refer: list[Found] = []
-    total = 0
-    for file in sorted(wanted, key=lambda f: (f.size, f.path)):
-        fits = file.size <= limits.COLLECT_FILE_BYTES and total + file.size <= limits.COLLECT_BYTES
-        if fits and len(store) < limits.COLLECT_FILES:
-            store.append(file)
-            total += file.size
-        else:
+    total = asked_for = 0
+    for file in sorted(wanted, key=lambda f: (not asked(f.path, fetch), f.size, f.path)):
+        is_asked = asked(file.path, fetch)
+        fits = (
+            asked_for + file.size <= limits.COLLECT_ASKED_BYTES
+            if is_asked
+            else file.size <= limits.COLLECT_FILE_BYTES and total + file.size <= limits.COLLECT_BYTES
+        )
+        if not fits or len(store) == limits.COLLECT_FILES:
             refer.append(file)
+            continue
+        store.append(file)
+        asked_for += file.size * is_asked
+        total += file.size * (not is_asked)
     paths = [file.path for file in files]
-    missing = [pattern for pattern in declared if not any(is_declared(path, pattern) for path in paths)]
+    missing = [
+        pattern
+        for pattern in dict.fromkeys([*declared, *fetch])
+        if not any(is_declared(path, pattern) for path in paths)
+    ]
     return Choice(sorted(store, key=lambda f: f.path), sorted(refer, key=lambda f: f.path), ignored, missing)
+
+
+def asked(path: str, patterns: Sequence[str]) -> bool:
+    """Whether one of them means it."""
+    return any(is_declared(path, pattern) for pattern in patterns)
 
 
 def is_declared(path: str, pattern: str) -> bool:

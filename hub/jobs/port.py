@@ -42,6 +42,7 @@ class Watched(msgspec.Struct, frozen=True):
     log_path: str = ""
     read: bool = False  # somebody reads its log now
     leaves: bool = False  # it goes elsewhere, if it surely cannot start here any more
+    fetch: tuple[str, ...] = ()  # patterns of outputs that come however large they are
 
 
 Sight = Literal["nothing", "starting", "waiting", "started", "ended", "never_ran", "again", "refused", "lost"]

@@ -154,7 +154,7 @@ def _shown(scope: Scope, job: Submission, after: list[str] | None = None) -> Pre
     )
 
 
-_JSON = ("interpreter", "args", "env", "inputs", "outputs", "resources", "environment")
+_JSON = ("interpreter", "args", "env", "inputs", "outputs", "fetch_patterns", "resources", "environment")
 
 
 def _base(job: Submission, kind: str, files: dict[str, str], **known: Any) -> Preview:

@@ -88,6 +88,7 @@ def _step(scope: Scope, job: Job, needs: dict[str, str], retries: int) -> Workfl
         script=text,
         dependencies=tuple(needs),
         outputs=tuple(job.outputs),
+        fetch=tuple(job.fetch_patterns or ()),
         args=tuple(job.args),
         env=dict(job.env),
         resources=msgspec.convert(job.resources, Resources),

@@ -23,8 +23,8 @@ _TRIED_AGAIN: frozenset[State] = frozenset({"FAILED", "TIMED_OUT", "OUT_OF_MEMOR
 # What a new try is, and not how the last one fared.
 _CARRIED = (
     "session", "name", "job_type", "backend", "account", "submitted_by", "script_kind", "script_path", "script_digest",
-    "interpreter", "args", "env", "inputs", "outputs", "workdir", "resources", "environment", "workflow", "step",
-    "after", "awaits",
+    "interpreter", "args", "env", "inputs", "outputs", "fetch_patterns", "workdir", "resources", "environment",
+    "workflow", "step", "after", "awaits",
 )  # fmt: skip
 
 

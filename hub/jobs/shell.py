@@ -28,12 +28,20 @@ class SshError(Exception):
     """Something between us and the login node."""
 
 
-class Unreachable(SshError):
+class NoLine(SshError):
+    """The line is at fault, or who lets us in: nothing is said of what was asked for, which is worth asking again."""
+
+
+class Unreachable(NoLine):
     """Nothing was sent, so nothing has happened there."""
 
 
-class Doubtful(SshError):
+class Doubtful(NoLine):
     """A command was sent and its answer never came: it may have been carried out, wholly, in part or not at all."""
+
+
+class BrokenOff(NoLine):
+    """The line, or the channel on it, ended while bytes were on their way."""
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -17,10 +17,10 @@ import asyncssh
 import msgspec
 
 from hub.jobs.breaker import Breaker
-from hub.jobs.shell import Done, Doubtful, Heard, Shell, SshError, Unreachable, command
+from hub.jobs.shell import BrokenOff, Done, Doubtful, Heard, NoLine, Shell, SshError, Unreachable, command
 
 __all__ = ["Connection", "Done", "Doubtful", "Held", "HostKeyChanged", "KeyRefused", "Login", "SshError", "Unreachable"]
-__all__ += ["CertificateEnded", "Certified", "command", "host_key_of"]
+__all__ += ["BrokenOff", "CertificateEnded", "Certified", "NoLine", "command", "host_key_of"]
 
 T = TypeVar("T")
 
@@ -30,6 +30,10 @@ CHANNEL_SECONDS = 10.0
 SHELLS, MOST_SHELLS = 2, CHANNELS - KEPT_FREE - 1
 CONNECT_SECONDS, LOGIN_SECONDS = 15.0, 30.0
 KEEPALIVE_SECONDS, KEEPALIVES = 15.0, 3
+# How OpenSSH's own client ends when it is the line that failed, where a person's own line is used.
+NO_LINE = 255
+# What an SFTP channel that is no more answers.
+_GONE = (asyncssh.SFTPNoConnection, asyncssh.SFTPConnectionLost, asyncssh.DisconnectError, ConnectionError)
 # Everything but a key is off: nobody is there to type, and a password must never be asked for here.
 _ONLY_KEYS = {"preferred_auth": "publickey", "password_auth": False, "kbdint_auth": False, "gss_auth": False}
 
@@ -198,7 +202,7 @@ class Connection:
 
     @contextlib.asynccontextmanager
     async def stream(self, script: str) -> AsyncIterator[asyncssh.SSHClientProcess[bytes]]:
-        """A command on a channel of its own, for bytes that flow. Raises Unreachable, or SshError while they do."""
+        """A command on a channel of its own, for bytes that flow. Raises Unreachable, or BrokenOff while they do."""
         link = await self._connected()
         wanted = "exec " + command(["/bin/sh", "-lc", script])
         await link.take()
@@ -209,12 +213,43 @@ class Connection:
                 raise Unreachable(f"{self.login.shown} gives no channel: {error}") from None
             try:
                 yield process
-            except asyncssh.Error as error:
-                raise SshError(f"the line to {self.login.shown} broke off: {error}") from None
+            except (asyncssh.Error, ConnectionError) as error:
+                raise self._broke_off(error) from None
             finally:
                 await _end(process)
         finally:
             await link.give()
+
+    async def ended(self, process: asyncssh.SSHClientProcess[bytes]) -> int:
+        """The exit code of a command whose output has ended. Raises BrokenOff where it is the line that has."""
+        await process.wait_closed()
+        if process.exit_status is None or process.exit_status == NO_LINE:
+            raise self._broke_off("it ended before the command did")
+        return process.exit_status
+
+    @contextlib.asynccontextmanager
+    async def files(self) -> AsyncIterator[asyncssh.SFTPClient]:
+        """The file transfer channel while files are on their way. Raises Unreachable, or BrokenOff when it ends.
+
+        What a server says of a file (it is not there, the disk is full) is an asyncssh.SFTPError.
+        """
+        sftp = await self.sftp()
+        try:
+            yield sftp
+        except _GONE as error:
+            await self._drop(sftp)
+            raise self._broke_off(error) from None
+
+    async def _drop(self, sftp: asyncssh.SFTPClient) -> None:
+        """A channel that has ended, perhaps alone: the next transfer opens another."""
+        link = self._link
+        if link is not None and link.sftp is sftp:
+            link.sftp = None
+            sftp.exit()
+            await link.give()
+
+    def _broke_off(self, why: object) -> BrokenOff:
+        return BrokenOff(f"the line to {self.login.shown} broke off: {why}")
 
     async def sftp(self) -> asyncssh.SFTPClient:
         """The connection's one file transfer channel; requests of many share it. Raises Unreachable."""

@@ -51,6 +51,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     env: Mapping[str, str]
     inputs: Sequence[dict[str, Any]]
     outputs: Sequence[str]
+    fetch: Sequence[str] = ()
     resources: Resources
     environment: Environment
     target: Target
@@ -330,6 +331,7 @@ def row(scope: Scope, job: Submission, job_id: str, number: int) -> dict[str, An
         "env": job.env,
         "inputs": job.inputs,
         "outputs": job.outputs,
+        "fetch_patterns": job.fetch,
         "workdir": job.workdir,
         "resources": job.resources,
         "environment": job.environment,

@@ -37,6 +37,7 @@ jobs = sa.Table(
     sa.Column("env", Json, nullable=False),
     sa.Column("inputs", Json, nullable=False),  # [{path, version, digest, size}]
     sa.Column("outputs", Json, nullable=False),  # declared; empty: whatever is new
+    sa.Column("fetch_patterns", Json),  # of outputs that come home however large; NULL: none
     sa.Column("workdir", sa.Text),
     sa.Column("resources", Json, nullable=False),
     sa.Column("environment", Json, nullable=False),

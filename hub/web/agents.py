@@ -215,8 +215,8 @@ async def add_output(request: Request) -> Response:
 
 
 def _announce(port: AgentPort, asked: wire.Outputs) -> wire.Wanted:
-    port.coming_home(asked.epoch, asked.job, asked.run)
-    return wire.Wanted(Arriving(port.folder(asked.job, asked.run)).announce(asked.files, asked.there))
+    fetch = port.coming_home(asked.epoch, asked.job, asked.run)
+    return wire.Wanted(Arriving(port.folder(asked.job, asked.run)).announce(asked.files, asked.there, fetch))
 
 
 def _fetched(port: AgentPort, asked: wire.Fetched) -> wire.Done:

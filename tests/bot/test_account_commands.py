@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from bot.problems import CONFLICT, NOT_ALLOWED, NOT_FOUND
+import pytest
+
+from bot.commands import run
+from bot.door import Door
+from bot.hub_client import HubClient
+from bot.problems import CONFLICT, NOT_ALLOWED, NOT_FOUND, Problem
 from hub.core.context import Actor
 from hub.core.house import House
 from tests.actions.people_fixtures import step_up_code
@@ -36,3 +41,16 @@ def test_nobody_else_does(collegium: Collegium, ben: Actor) -> None:
     collegium("account", "create", "X", code=NOT_ALLOWED)
     for words in (("disable", "ben"), ("enable", "ben"), ("reset", "ben"), ("role", "ben", "guest")):
         collegium("account", *words, code=NOT_ALLOWED)
+
+
+@pytest.mark.parametrize("words", ["role ben guest", "disable ben", "reset ben"])
+def test_what_needs_a_code_is_not_done_in_a_chat_and_says_where(words: str) -> None:
+    """There is no hub to be asked: a question would fail."""
+
+    def nobody() -> HubClient:
+        raise AssertionError("asked the hub")
+
+    verb = words.partition(" ")[0]
+    with pytest.raises(Problem, match=f"“account {verb}” is a command of the shell") as refused:
+        run(f"account {words} --code abc", Door(nobody, call="!"))
+    assert f"On your own machine: collegium account {verb}." in refused.value.hint

@@ -255,10 +255,7 @@ LINES: dict[str, list[str]] = {
     "who": ["who", "canary-typed"],
     "explain": ["explain", "canary-typed", "job_submit", "canary-typed"],
     "account create": ["account", "create", "canary-typed"],
-    "account role": ["account", "role", "canary-typed", "member", "--code", "canary-typed"],
-    "account disable": ["account", "disable", "canary-typed"],
     "account enable": ["account", "enable", "canary-typed"],
-    "account reset": ["account", "reset", "canary-typed"],
     "quota show": ["quota", "show"],
     "quota set": ["quota", "set", "canary-typed", "--money", "7"],
     "channel show": ["channel", "show"],
@@ -358,7 +355,7 @@ SHELL_ONLY |= {
         "leave",
         "doctor",
     )
-} | {"job connect"}
+} | {"job connect", "account role", "account disable", "account reset"}
 
 
 def test_every_command_of_the_tree_is_looked_at() -> None:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from bot.room import RoomDesk
 from hub.core.house import House
-from hub.core.ids import new_secret
+from hub.core.ids import derived_secret, new_secret
 from hub.jobs.tables import jobs
 from hub.notebook.tables import entries
 from tests.bot.slack_world import SlackWorld, slack_world
@@ -28,8 +28,19 @@ KEY = (
     .decode()
 )
 TOKEN = new_secret("clg")
-SAID = [KEY, f"client-key-data: {base64.b64encode(KEY.encode()).decode()}", f"use {TOKEN}", "my code is 493817"]
-WHAT = ["key", "kubeconfig", "token", "code"]  # the same in every worker, as keys and tokens are not
+CODE = derived_secret(b"k", "", "step_up", "x")
+SAID = [
+    KEY, f"client-key-data: {base64.b64encode(KEY.encode()).decode()}", f"use {TOKEN}", "my code is 493817",
+    f"account role ben operator --code {CODE}", f"account reset ben -c {CODE}",
+]  # fmt: skip
+WHAT = [
+    "key",
+    "kubeconfig",
+    "token",
+    "code",
+    "code as an option",
+    "code by its letter",
+]  # the same in every worker, as keys and tokens are not
 
 
 @pytest.fixture

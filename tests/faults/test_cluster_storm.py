@@ -85,6 +85,9 @@ class Agents:
             victim.kill()
             victim.wait()
 
+    def said(self, what: str) -> bool:
+        return what in self._log.read_text()
+
     def stop(self, chance: random.Random) -> None:
         if self.running:
             sleeper = self.running.pop(chance.randrange(len(self.running)))

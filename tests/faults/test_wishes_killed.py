@@ -198,6 +198,23 @@ def test_a_requeue_is_ended_by_the_next_agent_and_the_job_starts_again_once(
     assert world.steered("requeue") == 1
 
 
+def test_a_requeue_that_hangs_after_its_agent_died_and_its_successor_s_start_the_job_again_once(world: World) -> None:
+    job = world.submit({})
+    world.until(lambda: world.row(job).state == "RUNNING" and world.starts(), "running")
+    world.cluster.write("gate.before.requeue", "first")
+    act(world.hub, world.ana, "job_requeue", job=job)
+    world.until(world.at("before.requeue"), "the command that hangs")
+    world.agents.kill(CHANCE)
+    world.agents.start()
+    world.until(lambda: world.agents.said("agent.wish_under_way") or len(world.starts()) == 2, "its successor's")
+    world.open_gate("before.requeue")
+    world.until(lambda: world.row(job).wish is None and len(world.starts()) >= 2, "started again")
+    world.lets_go()
+    world.until(world.is_in(job, "SUCCEEDED"), "ended")
+    assert [each.split()[1] for each in world.starts()] == ["0", "1"]
+    assert world.steered("requeue") == 1
+
+
 @MIDDLES
 def test_a_cancellation_is_ended_by_the_next_agent_and_the_job_is_cancelled(
     world: World, point: str, dies: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import secrets
@@ -163,10 +164,15 @@ class SshdBox(Services):
 
     def cut(self) -> None:
         """End every connection at once, as a router that forgets them would; new ones are accepted."""
-        listener = self.running["sshd"].pid
-        for pid in sessions_of(listener):
-            subprocess.run(["kill", "-KILL", str(pid)], check=False)
+        self.go_away()
         self.restart()
+
+    def go_away(self) -> None:
+        """End every connection at once, and accept no other until `restart`."""
+        sessions = sessions_of(self.running["sshd"].pid)
+        self.end("sshd", hard=True)
+        for pid in sessions:
+            subprocess.run(["kill", "-KILL", str(pid)], check=False)
 
     @property
     def host_key(self) -> str:
@@ -194,7 +200,8 @@ class SshdBox(Services):
 def sessions_of(pid: int) -> list[int]:
     """The sessions of a listener: its children, and theirs."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [child, *sessions_of(child)]
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one that ends just now has none any more
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in map(int, task.read_text().split()):
+                found += [child, *sessions_of(child)]
     return found

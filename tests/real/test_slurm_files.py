@@ -114,6 +114,26 @@ def test_only_what_was_declared_comes_back(world: SlurmWorld) -> None:
     assert world.job(job).notes == ("Declared as outputs, but not made: never.h5.",)
 
 
+def test_what_is_to_be_fetched_comes_however_large_and_nothing_else_does(
+    world: SlurmWorld, house: House, ana: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.core.limits.COLLECT_FILE_BYTES", 1 << 20)
+    job = world.submit(
+        "#!/bin/sh\nmkdir r; head -c 5000000 /dev/urandom > r/lines.h5; head -c 2000000 /dev/zero > other.bin\n"
+        "truncate -s 2T r/sparse.h5; sha256sum < r/lines.h5\n",
+        fetch=["r/*.h5", "none.h5"],
+    )
+    ended(world, job)
+    done = world.job(job)
+    assert {each.path: each.kind for each in done.outputs} == {
+        "r/lines.h5": "stored", "r/sparse.h5": "reference", "other.bin": "reference",
+    }  # fmt: skip
+    lines = next(each for each in done.outputs if each.path == "r/lines.h5")
+    assert hashlib.sha256(content(house, ana, lines)).hexdigest() == world.log(job).decode().split()[0]
+    assert "Declared as outputs, but not made: none.h5." in done.notes
+    assert any("unless `fetch` names them" in note for note in done.notes)
+
+
 def test_of_a_million_files_some_come_some_are_named_and_the_rest_is_counted(
     world: SlurmWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,8 +12,8 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from hub.jobs.backends import slurm_prepare, slurm_rules
-from hub.jobs.backends.slurm import SlurmBackend
+from hub.jobs.backends import far_side, slurm_prepare, slurm_rules
+from hub.jobs.backends.slurm import SlurmBackend, UnderWay
 from hub.jobs.port import Order, Wished
 from hub.jobs.requests import Environment, Resources
 from hub.jobs.ssh import Connection, Login
@@ -120,6 +122,35 @@ def test_a_job_is_held_released_and_begun_anew(slurm: SlurmBox, tmp_path: Path) 
         await becomes(backend, held, "CANCELLED", "gone")
         await backend.cancel([token])
 
+    with_backend(slurm, story)
+
+
+def test_who_steers_a_job_waits_for_a_command_that_may_yet_take_effect_and_for_no_other(
+    slurm: SlurmBox, tmp_path: Path
+) -> None:
+    def turn(number: int, host: str, process: int, since: float) -> None:
+        (folder / f"turn.{number}").write_text(f"{host} {process} {since:.0f}\n")
+
+    async def story(backend: SlurmBackend) -> None:
+        job = await submit(backend, "job_steered", "#SBATCH --hold\nsleep 60\n", tmp_path)
+        with subprocess.Popen(["sleep", "300"], user=slurm.uid) as hanging:
+            turn(1, os.uname().nodename, hanging.pid, time.time())
+            with pytest.raises(UnderWay):
+                await backend.control("job_steered", 1, job, Wished("release", 1))
+            assert await state_of(backend, job) == "PENDING"
+            hanging.kill()
+        assert await backend.control("job_steered", 1, job, Wished("release", 1)) == ""
+        await becomes(backend, job, "RUNNING")
+        turn(3, "another-login-node", 1, time.time())
+        with pytest.raises(UnderWay):
+            await backend.control("job_steered", 1, job, Wished("requeue", 2))
+        turn(3, "another-login-node", 1, time.time() - far_side.TURN_SECONDS - 1)
+        assert await backend.control("job_steered", 1, job, Wished("requeue", 2)) == ""
+        await becomes(backend, job, "PENDING", "REQUEUED", "REQUEUE_HOLD")
+        assert sorted(path.name for path in folder.glob("turn.*")) == ["turn.1", "turn.2", "turn.3", "turn.4"]
+        await backend.cancel([slurm_rules.token_of(backend.hub, "job_steered", 1)])
+
+    folder = slurm.home / ".collegium" / "questions" / "jobs" / "job_steered" / "1"
     with_backend(slurm, story)
 
 

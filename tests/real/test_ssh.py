@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncssh
 import pytest
 
 from hub.jobs import ssh
-from hub.jobs.ssh import Connection, Doubtful, HostKeyChanged, KeyRefused, Login, Unreachable, command
-from tests.real.sshd_box import SshdBox
+from hub.jobs.ssh import BrokenOff, Connection, Doubtful, HostKeyChanged, KeyRefused, Login, Unreachable, command
+from tests.real.sshd_box import SshdBox, sessions_of
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
@@ -153,6 +156,30 @@ def test_a_cut_in_the_middle_is_a_doubt_and_the_next_command_opens_anew(sshd: Ss
     asyncio.run(go())
 
 
+def test_a_file_transfer_channel_that_ends_alone_is_told_as_that_and_another_is_opened(sshd: SshdBox) -> None:
+    (sshd.home / "data").write_bytes(b"bytes")
+
+    async def go() -> None:
+        async with connected(sshd) as connection:
+            await connection.run("true")
+            for _ in range(20):  # none of them may cost a channel for good
+                before = set(sessions_of(sshd.running["sshd"].pid))
+                async with connection.files() as files:
+                    assert (await files.stat("data")).size == 5
+                (server,) = set(sessions_of(sshd.running["sshd"].pid)) - before
+                os.kill(server, signal.SIGKILL)
+                with pytest.raises(BrokenOff, match="broke off"):
+                    async with connection.files() as files:
+                        while True:
+                            await files.stat("data")
+            with pytest.raises(asyncssh.SFTPNoSuchFile):
+                async with connection.files() as files:
+                    await files.stat("none")
+            assert connection.opened == 1
+
+    asyncio.run(go())
+
+
 def test_a_changed_host_key_is_refused_for_good(sshd: SshdBox) -> None:
     async def go() -> None:
         async with connected(sshd) as far:
@@ -201,23 +228,39 @@ def test_nobody_there_is_told_and_waited_for(sshd: SshdBox) -> None:
     asyncio.run(go())
 
 
-def test_through_a_jump_host_both_are_pinned(sshd: SshdBox) -> None:
+def test_through_a_jump_host_commands_and_files_go_and_each_of_the_two_is_pinned(sshd: SshdBox, tmp_path: Path) -> None:
     with SshdBox() as inner:
         inner.allow(sshd.client_key.with_suffix(".pub").read_text())
         key = asyncssh.read_private_key(str(sshd.client_key))
-        outer = login(sshd)
+        outer, data = login(sshd), os.urandom(3 << 20)
+        (tmp_path / "up").write_bytes(data)
 
         async def go(target: Login) -> bytes:
             far = Connection(target, key)
             try:
-                return (await far.run("id -un")).out
+                who = (await far.run("id -un")).out
+                async with far.files() as files:
+                    await files.put(str(tmp_path / "up"), "there")
+                async with far.stream("cat there") as process:
+                    assert await process.stdout.read() == data
+                    assert await far.ended(process) == 0
+                return who
             finally:
                 await far.close()
 
         assert asyncio.run(go(login(inner, jump=outer))) == f"{inner.user}\n".encode()
-        wrong = login(inner, jump=login(sshd, host_keys=(inner.host_key,)))
-        with pytest.raises(HostKeyChanged):
-            asyncio.run(go(wrong))
+        assert (inner.home / "there").read_bytes() == data and not (sshd.home / "there").exists()
+        (inner.home / "there").unlink()
+        for wrong, whose in (
+            (login(inner, jump=login(sshd, host_keys=(inner.host_key,))), "127.0.0.1"),
+            (login(inner, host="localhost", host_keys=(sshd.host_key,), jump=outer), "localhost"),
+        ):
+            connection = Connection(wrong, key)
+            for _ in range(2):  # and is not tried again until somebody has looked
+                with pytest.raises(Unreachable, match=f"{whose} .*another host key than the one that was confirmed"):
+                    asyncio.run(connection.run("touch there"))
+            assert connection.breaker.for_good
+        assert not (inner.home / "there").exists()
 
 
 def test_the_host_key_to_compare_is_the_servers(sshd: SshdBox) -> None:

@@ -31,6 +31,30 @@ def test_a_hub_that_is_away_is_no_failure_of_what_was_tried() -> None:
     asyncio.run(story())
 
 
+def test_an_outage_makes_the_pauses_longer_and_is_no_fault_of_what_was_tried() -> None:
+    async def story() -> None:
+        work = Beside("agent", (0.0, 0.0, 1000.0), is_away=lambda _: True, overtaken=lambda: None,
+                      is_fault=lambda error: not isinstance(error, ConnectionError))  # fmt: skip
+        tried: list[Exception] = []
+
+        async def goes(error: Exception) -> None:
+            tried.append(error)
+            raise error
+
+        for error in (
+            ConnectionError("no line"),
+            OSError("not there"),
+            ConnectionError("no line"),
+            OSError("too soon"),
+        ):
+            work.start(("fetch", RUN), goes, error)
+            await work.drain("fetch", 5)
+        assert [str(error) for error in tried] == ["no line", "not there", "no line"]
+        assert work.failed(("fetch", RUN)) == 1
+
+    asyncio.run(story())
+
+
 def test_what_failed_waits_for_its_pause_unless_something_came_back() -> None:
     async def story() -> None:
         work, tried = beside(1000.0), []

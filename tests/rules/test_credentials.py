@@ -86,8 +86,13 @@ def test_a_cloud_key_with_a_clear_prefix_is_known(pasted: str) -> None:
     [
         "123456", " 123 456\n", "my code is 123456", "OTP: 123456", "2FA code 12345678", "verification code: 123-456",
         "Duo passcode 123456", "the one-time password is 123456", derived_secret(b"k", "", "recovery", "x"),
+        "account role ben operator --code 123456", "account disable ben -c 123456", new_secret("code"),
+        f"account reset ben --code={derived_secret(b'k', '', 'step_up', 'x')}",
+        f"role ben guest -c '{derived_secret(b'k', '', 'step_up', 'x')}'",
+        f"my code is {derived_secret(b'k', '', 'step_up', 'x')}", f"use {new_secret('code')} for it",
         "otpauth://totp/Hub:ana?secret=JBSWY3DPEHPK3PXP&issuer=Hub",
     ],
+    ids=unnamed,
 )  # fmt: skip
 def test_a_one_time_code_is_known(pasted: str) -> None:
     assert code_of(pasted) == "code_refused"
@@ -105,6 +110,8 @@ def test_a_one_time_code_is_known(pasted: str) -> None:
         "a login of 2868 people", "the passcode is on the page", "my code is 123456789", "xoxb- is Slack's", "",
         "123 4567", "E=210000 eV", "my code is in job 123456", "ecdsa-sha2-nistp256 AAAAE2VjZHNh",
         "550e8400-e29b-41d4-a716-446655440000",
+        "job submit run.sh --args '--code 7'", "the --code option", "python fit.py -c 123456",
+        f"open {new_secret('code')}",
     ],
     ids=unnamed,
 )  # fmt: skip

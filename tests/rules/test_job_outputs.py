@@ -38,6 +38,25 @@ def test_small_files_come_first_when_not_all_fit(monkeypatch: pytest.MonkeyPatch
     assert [file.path for file in choice.refer] == ["big"]
 
 
+def test_what_is_to_be_fetched_comes_however_large_and_before_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "COLLECT_FILE_BYTES", 50)
+    monkeypatch.setattr(limits, "COLLECT_BYTES", 100)
+    monkeypatch.setattr(limits, "COLLECT_ASKED_BYTES", 1000)
+    sizes = {"r/big.h5": 900, "r/more.h5": 80, "huge.h5": 2000, "large": 60, "s1": 50, "s2": 50, "s3": 50, ".git/x": 10}
+    choice = choose([Found(name, size, 1) for name, size in sizes.items()], {}, [], ["r/", "*.h5", ".git/", "none"])
+    assert {file.path for file in choice.store} == {"r/big.h5", "r/more.h5", ".git/x", "s1", "s2"}
+    assert {file.path for file in choice.refer} == {"huge.h5", "large", "s3"}
+    assert (choice.missing, choice.ignored) == (["none"], 0)
+    monkeypatch.setattr(limits, "COLLECT_FILES", 1)
+    assert [file.path for file in choose([Found("a", 1, 1), Found("z", 9, 1)], {}, [], ["z"]).store] == ["z"]
+
+
+def test_what_is_to_be_fetched_comes_beside_what_is_declared() -> None:
+    files = [Found("a.csv", 1, 1), Found("b.h5", 1, 1), Found("c.txt", 1, 1)]
+    choice = choose(files, {}, ["*.csv"], ["b.h5"])
+    assert ([file.path for file in choice.store], choice.missing) == (["a.csv", "b.h5"], [])
+
+
 @pytest.mark.parametrize(
     ("path", "pattern", "expected"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hub.jobs import workflow_terms
@@ -86,6 +86,7 @@ def test_each_step_comes_once_and_behind_what_it_waits_for(after: dict[str, tupl
     assert all(order.index(before) < order.index(step) for step in after for before in after[step])
 
 
+@example({"a": 5e-324}, 0.5)  # whose product with the budget is nothing
 @given(st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 100), min_size=1), st.floats(0, 1000))
 def test_the_steps_own_budgets_are_together_the_whole(most: dict[str, float], budget: float) -> None:
     assert sum(workflow_terms.shares(budget, most).values()) == pytest.approx(budget)

@@ -20,6 +20,7 @@ from hub.jobs import logs, views
 from hub.jobs.clusters import choosing, serving
 from hub.jobs.clusters import views as cluster_views
 from hub.jobs.clusters.tables import cluster_accounts
+from hub.jobs.tables import jobs
 from hub.ledger.tables import ledger, ledger_bodies
 from hub.people.tables import persons
 from tests.conftest import Perform
@@ -380,7 +381,7 @@ def test_a_name_that_climbs_out_is_refused_before_a_byte_comes(agent: Elsewhere,
     assert agent.put(job, 1, 0, b"x").json()["detail"] == "a/b cannot lie there"
 
 
-def test_more_than_may_come_home_is_refused(agent: Elsewhere, job: str) -> None:
+def test_more_than_may_come_home_is_refused_unless_it_was_asked_for(agent: Elsewhere, job: str, house: House) -> None:
     agent.post("order", epoch=agent.epoch, job=job)
     agent.report(job, "waiting", native="77")
     assert agent.log(job, limits.LOG_BYTES, b"x").status_code == 413
@@ -396,3 +397,7 @@ def test_more_than_may_come_home_is_refused(agent: Elsewhere, job: str) -> None:
     assert announce(limits.COLLECT_FILES + 1, 1).json()["path"] == "$.files"
     assert announce(limits.COLLECT_BYTES // limits.COLLECT_FILE_BYTES + 1, limits.COLLECT_FILE_BYTES).status_code == 413
     assert announce(2, 1).status_code == 200
+    house.db.write(lambda tx: tx.execute(sa.update(jobs).values(fetch_patterns=["f0"])))
+    assert announce(1, limits.COLLECT_FILE_BYTES + 1).status_code == 200
+    assert announce(2, limits.COLLECT_FILE_BYTES + 1).json()["path"] == "$.files[1].size"
+    assert announce(1, limits.COLLECT_ASKED_BYTES + 1).json()["path"] == "$.files[0].size"

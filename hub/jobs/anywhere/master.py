@@ -17,11 +17,9 @@ import asyncssh
 from asyncssh.logging import logger
 from asyncssh.sftp import start_sftp_client
 
-from hub.jobs.ssh import Connection, Login, Unreachable, _Link
+from hub.jobs.ssh import NO_LINE, Connection, Login, Unreachable, _Link
 
 CHECK_SECONDS = 15.0
-# What `ssh` itself ends with when there is no line.
-NO_LINE = 255
 BUFFER_BYTES = 1 << 20
 
 

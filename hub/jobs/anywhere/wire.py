@@ -122,7 +122,7 @@ class Coming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file that is to come home."""
 
     path: str
-    size: Annotated[int, Meta(ge=0, le=limits.COLLECT_FILE_BYTES)]
+    size: Annotated[int, Meta(ge=0, le=limits.COLLECT_ASKED_BYTES)]
     mtime_ns: Annotated[int, Meta(ge=0, lt=1 << 62)]
     digest: Digest
 

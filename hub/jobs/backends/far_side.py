@@ -11,6 +11,7 @@ Below the account's root lies `jobs/JOB/RUN/` for each run, and `events/`, the s
                   and so have the tasks of an array
     log.ID        what the job of that id wrote
     end           how it ended, first hand; written by rename
+    turn.K        who was the K-th to hold, release or requeue it; requeue.N: how often it had been restarted before
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from hub.jobs.backends.waited import WAITED
 from hub.jobs.ssh import command
 
 # How the scripts below end when they do not end well.
-NOT_STAGED, LOCKED, NOT_SUBMITTED, NOT_NOW = 70, 75, 76, 77
+NOT_STAGED, LOCKED, NOT_SUBMITTED, NOT_NOW, UNDER_WAY = 70, 75, 76, 77, 78
 DUPLICATE = 97
 QUERY = "LC_ALL=C TZ=UTC0"
+# Longer than a command that steers a job can live, which has its own `timeout`.
+TURN_SECONDS = 180
 # Of one log, and of all that one question asks for.
 LOG_PIECE_BYTES, LOG_ANSWER_BYTES = 1 << 20, 16 << 20
 
@@ -233,38 +236,50 @@ set -- $(printf '%s\\n' "$s" | {which})
 """
 
 
+# In a run's folder: a turn for each who asks Slurm for something, with where they do it, as which process, since when.
+# Whoever has the last turn is done when that process is gone, which becomes scontrol itself; on another host that
+# cannot be seen, but no command lives so long.
+_ONE_AT_A_TIME = f"""printf '%s %s %s\\n' "$(uname -n)" "$$" "$(date +%s)" > .turn.$$ || {{ rm -f .turn.$$; exit 1; }}
+k=1
+while ! ln .turn.$$ turn.$k 2>/dev/null; do
+    read -r h p b < turn.$k || {{ rm -f .turn.$$; exit 1; }}
+    if [ $(($(date +%s) - b)) -lt {TURN_SECONDS} ]; then
+        [ "$h" = "$(uname -n)" ] && ! kill -0 "$p" 2>/dev/null || {{ rm -f .turn.$$; exit {UNDER_WAY}; }}
+    fi
+    k=$((k + 1))
+done
+rm -f .turn.$$
+"""
+
+
 def control(root: str, job: str, run: int, native: str, token: str, *, what: str, number: int) -> str:
     """Hold, release or requeue one job, if it is in a state for that; the wish of this number is carried out once.
 
     An id that has been given out again is another's: a job that does not bear the token, if any, is not touched.
     Slurm would hold a job that runs, and requeue one that has ended. How often it was restarted is written down before
-    it is requeued, so that whoever asks again for the same wish sees that it has been.
+    it is requeued, so that whoever asks again for the same wish sees that it has been. One asks at a time: whoever
+    comes while another's question may yet take effect is sent away, and looks again.
     """
-    show = f"{QUERY} scontrol show job {shlex.quote(native)}"
-    ask = command(["scontrol", what, native])
     state = r"""$(printf '%s\n' "$s" | sed -n 's/^ *JobState=\([A-Z_]*\) .*/\1/p' | sort -u | tr '\n' ' ')"""
-    begin = f"""s=$({show}) || exit 1
-case $s in *{shlex.quote(token)}*) ;; *) exit {NOT_NOW};; esac
-t={state}
-"""
-    if what != "requeue":
-        return f"""{begin}case " $t" in *" PENDING "*) {ask}; exit;; esac
-echo "$t"
-exit {NOT_NOW}
-"""
-    folder = shlex.quote(folder_of(root, job, run))
-    count = r"""$(printf '%s\n' "$s" | sed -n 's/^ *Requeue=[0-9]* Restarts=\([0-9]*\) .*/\1/p')"""
-    return f"""mkdir -p {folder} && cd {folder} || exit 1
-{begin}case $s in *ArrayJobId=*) echo ARRAY; exit {NOT_NOW};; esac
+    may = 'case " $t" in *" PENDING "*) ;; *) no "$t";; esac\n'
+    if what == "requeue":
+        count = r"""$(printf '%s\n' "$s" | sed -n 's/^ *Requeue=[0-9]* Restarts=\([0-9]*\) .*/\1/p')"""
+        may = f"""case $s in *ArrayJobId=*) no ARRAY;; esac
 n={count}
 if [ ! -e requeue.{number} ]; then
     echo "$n" > .requeue.$$ && ln .requeue.$$ requeue.{number} 2>/dev/null
     rm -f .requeue.$$
 fi
 [ "$n" = "$(cat requeue.{number})" ] || exit 0
-[ "$t" = "RUNNING " ] && {{ {ask}; exit; }}
-echo "$t"
-exit {NOT_NOW}
+[ "$t" = "RUNNING " ] || no "$t"
+"""
+    folder = shlex.quote(folder_of(root, job, run))
+    return f"""mkdir -p {folder} && cd {folder} || exit 1
+no() {{ echo "$1"; exit {NOT_NOW}; }}
+{_ONE_AT_A_TIME}s=$({QUERY} scontrol show job {shlex.quote(native)}) || exit 1
+case $s in *{shlex.quote(token)}*) ;; *) exit {NOT_NOW};; esac
+t={state}
+{may}exec {command(["scontrol", what, native])}
 """
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import hashlib
 import os
 import tarfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import asyncssh
 import msgspec
@@ -31,6 +33,8 @@ from hub.jobs.ssh import command
 # More are not even listed; whoever makes a million files means few of them.
 LISTED = 20_000
 BUNDLED_BYTES = 1 << 20
+# What says something of this machine's disk, and nothing of what lies there.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 PIECE_BYTES = 1 << 18
 
 
@@ -61,15 +65,19 @@ async def bring(
     home: Path,
     *,
     declared: Sequence[str],
+    fetch: Sequence[str] = (),
     cluster: str,
     throttle: Throttle | None = None,
 ) -> Remote:
-    """Lay what is wanted of a run's outputs below `home/work`, and say what is not. Raises SshError or OSError."""
+    """Lay what is wanted of a run's outputs below `home/work`, and say what is not. Raises SshError or OSError.
+
+    A NoLine says nothing of the files; what is here stays, and the next try goes on from it.
+    """
     throttle = throttle or Throttle()
     folder = far_side.folder_of(await backend.root(), job, run)
     given = msgspec.json.decode((home / "given.json").read_bytes(), type=dict[str, Given])
     files, more, odd = await _look(backend, folder)
-    choice = outputs.choose(files, given, declared)
+    choice = outputs.choose(files, given, declared, fetch)
     work = home / "work"
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
     wanted = [file for file in choice.store if not _is_here(work, file)]
@@ -99,8 +107,7 @@ async def _look(backend: SlurmBackend, folder: str) -> tuple[list[Found], int, i
         data = bytearray()
         while piece := await process.stdout.read(1 << 16):
             data += piece
-        await process.wait_closed()
-        if process.exit_status != 0:
+        if await backend.connection.ended(process) != 0:
             raise SshError(f"{folder} cannot be looked at")
     return listed(bytes(data))
 
@@ -126,6 +133,7 @@ async def _bring_bundle(
             while piece := await process.stdout.read(PIECE_BYTES):
                 target.write(piece)
                 await throttle.came(len(piece))
+        await backend.connection.ended(process)
     await asyncio.to_thread(_unbundle, spool, {file.path: file for file in files}, home / "work")
     spool.unlink()
 
@@ -138,37 +146,43 @@ def _unbundle(spool: Path, wanted: Mapping[str, Found], work: Path) -> None:
                 source = archive.extractfile(member) if file is not None and member.isreg() else None
                 if file is None or source is None or member.size != file.size:
                     continue
-                with _place(work, file.path).open("wb") as target:
+                # Under its name only when it is whole: what broke off is never taken for what the job made.
+                part = spool.with_name("bundled")
+                with part.open("wb") as target:
                     while piece := source.read(PIECE_BYTES):
                         target.write(piece)
+                part.replace(_place(work, file.path))
                 _dated(work / file.path, file)
     except (tarfile.TarError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
         raise SshError(f"the outputs broke off on their way: {error}") from None
 
 
 async def _bring_alone(backend: SlurmBackend, folder: str, file: Found, work: Path, throttle: Throttle) -> None:
     """A large file, from where an earlier try broke off; one that changed since it was listed is begun again."""
-    sftp = await backend.connection.sftp()
     far, part = f"{folder}/work/{file.path}", work.parent / "partial"
     part.mkdir(exist_ok=True, mode=0o700)
-    near = part / PurePosixPath(file.path).name
-    mark = near.with_name(near.name + ".of")
+    # Not under its own name, to which nothing can be added where that is as long as a name may be.
+    near = part / hashlib.sha256(file.path.encode()).hexdigest()
+    mark = near.with_suffix(".of")
     label = f"{file.path}\0{file.size}\0{file.mtime_ns}"
     if not mark.exists() or mark.read_text() != label:
         near.unlink(missing_ok=True)
         mark.write_text(label)
     try:
-        if (await sftp.lstat(far)).type != asyncssh.FILEXFER_TYPE_REGULAR:
-            return
-        async with sftp.open(far, "rb") as source:
-            with near.open("ab") as target:
-                at = target.tell()
-                while at < file.size and (piece := await source.read(min(PIECE_BYTES, file.size - at), at)):
-                    assert isinstance(piece, bytes)
-                    target.write(piece)
-                    at += len(piece)
-                    await throttle.came(len(piece))
-    except (asyncssh.Error, OSError) as error:
+        async with backend.connection.files() as sftp:
+            if (await sftp.lstat(far)).type != asyncssh.FILEXFER_TYPE_REGULAR:
+                return
+            async with sftp.open(far, "rb") as source:
+                with near.open("ab") as target:
+                    at = target.tell()
+                    while at < file.size and (piece := await source.read(min(PIECE_BYTES, file.size - at), at)):
+                        assert isinstance(piece, bytes)
+                        target.write(piece)
+                        at += len(piece)
+                        await throttle.came(len(piece))
+    except asyncssh.Error as error:
         raise SshError(f"{file.path} broke off on its way: {error}") from None
     near.replace(_place(work, file.path))
     mark.unlink()

@@ -26,7 +26,7 @@ from hub.jobs.backends.slurm_outside import Shown
 from hub.jobs.backends.slurm_rules import Estimate, Partition, Row
 from hub.jobs.backends.staging import Laid, bundle, small
 from hub.jobs.port import Wished
-from hub.jobs.shell import Done, Doubtful, Heard, SshError, Unreachable
+from hub.jobs.shell import BrokenOff, Done, Doubtful, Heard, SshError, Unreachable
 from hub.jobs.ssh import Connection, command
 
 Run = tuple[str, int]
@@ -40,6 +40,10 @@ BATCH_BYTES, MEMBER_BYTES = 100 << 10, 2 << 10
 
 class SchedulerAway(SshError):
     """The scheduler did not answer a question; nothing is known that was not known before."""
+
+
+class UnderWay(SshError):
+    """A job is steered already, by a command whose end nobody has seen yet."""
 
 
 class NotStaged(SshError):
@@ -222,27 +226,16 @@ class SlurmBackend:
         return [*slurm_rules.known_by(name, slurm_rules.token_of(self.hub, job, run)), *options]
 
     async def _upload(self, archive: Path, target: str) -> None:
-        """Bring the archive there, from where an earlier try broke off: its bytes are always the same."""
-        sftp = await self.connection.sftp()
-        part, size = f"{target}.part", archive.stat().st_size
+        """Bring the archive there, from where an earlier try broke off: its bytes are always the same.
+
+        Raises NotStaged when the far side would not take it, or Unreachable when the line broke off.
+        """
         try:
-            await sftp.makedirs(target.rpartition("/")[0], exist_ok=True)
-            with contextlib.suppress(asyncssh.SFTPNoSuchFile):
-                if (await sftp.stat(target)).size == size:
-                    return
-            there = 0
-            with contextlib.suppress(asyncssh.SFTPNoSuchFile):
-                there = min((await sftp.stat(part)).size or 0, size)
-            async with sftp.open(part, "r+b" if there else "wb") as far:
-                with archive.open("rb") as near:
-                    near.seek(there)
-                    at = there
-                    while piece := near.read(UPLOAD_PIECE):
-                        await far.write(piece, at)
-                        at += len(piece)
-                await far.truncate(size)
-            await sftp.posix_rename(part, target)
-        except (asyncssh.Error, OSError) as error:
+            async with self.connection.files() as sftp:
+                await _send(sftp, archive, target)
+        except BrokenOff as error:  # the same to whoever waits: sbatch was not called
+            raise Unreachable(str(error)) from None
+        except asyncssh.Error as error:
             raise NotStaged(f"its inputs could not be brought there: {error}") from None
 
     # --- looking
@@ -342,15 +335,18 @@ class SlurmBackend:
         await self._ask("sweep", far_sweep.tidy(await self.root()))
 
     async def control(self, job: str, run: int, native: str, wish: Wished, *, attached: bool = False) -> str:
-        """Hold, release or requeue one job: why it cannot be, in words, or nothing. Raises SchedulerAway or SshError.
+        """Hold, release or requeue one job: why it cannot be, in words, or nothing.
 
-        Asking again does no harm. One that is `attached` was submitted outside, and bears no token.
+        Asking again does no harm. One that is `attached` was submitted outside, and bears no token. Raises UnderWay
+        while somebody's question before this one may yet take effect, SchedulerAway or SshError.
         """
         token = "" if attached else slurm_rules.token_of(self.hub, job, run)
         script = far_side.control(await self.root(), job, run, native, token, what=wish.what, number=wish.number)
         done = await self._ask("control", script, urgent=True)
         if done.code == 0:
             return ""
+        if done.code == far_side.UNDER_WAY:
+            raise UnderWay(f"somebody asks Slurm for something of {native} already")
         if done.code == far_side.NOT_NOW:
             return slurm_rules.not_now(done.out.decode(errors="replace"))
         if refused := slurm_rules.control_refusal(done.err.decode(errors="replace")):
@@ -394,6 +390,26 @@ class _Listening:
             if native is not None and at not in self.accepted:
                 self.accepted[at] = Submitted(native)
                 self._told(at, self.accepted[at])
+
+
+async def _send(sftp: asyncssh.SFTPClient, archive: Path, target: str) -> None:
+    part, size = f"{target}.part", archive.stat().st_size
+    await sftp.makedirs(target.rpartition("/")[0], exist_ok=True)
+    with contextlib.suppress(asyncssh.SFTPNoSuchFile):
+        if (await sftp.stat(target)).size == size:
+            return
+    there = 0
+    with contextlib.suppress(asyncssh.SFTPNoSuchFile):
+        there = min((await sftp.stat(part)).size or 0, size)
+    async with sftp.open(part, "r+b" if there else "wb") as far:
+        with archive.open("rb") as near:
+            near.seek(there)
+            at = there
+            while piece := near.read(UPLOAD_PIECE):
+                await far.write(piece, at)
+                at += len(piece)
+        await far.truncate(size)
+    await sftp.posix_rename(part, target)
 
 
 def _packed(batch: Sequence[Parcel], *, alone: bool = False) -> bytes:

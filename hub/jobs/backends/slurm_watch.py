@@ -18,14 +18,14 @@ from hub.jobs.backends import judging, slurm_outside, slurm_rules
 from hub.jobs.backends.ends import Folder, first_hand
 from hub.jobs.backends.judging import Absence, Known, Verdict
 from hub.jobs.backends.pace import Pace
-from hub.jobs.backends.slurm import Run, SchedulerAway, SlurmBackend
+from hub.jobs.backends.slurm import Run, SchedulerAway, SlurmBackend, UnderWay
 from hub.jobs.backends.slurm_rules import Row, token_of
 from hub.jobs.port import Attached, Observation, PassedOn, Watched
 from hub.jobs.rules import Exit
 from hub.jobs.shell import SshError
 
 log = structlog.get_logger()
-CANCEL_AGAIN_SECONDS = 15.0
+CANCEL_AGAIN_SECONDS, STEER_AGAIN_SECONDS = 15.0, 5.0
 # Accounting is asked for jobs without an id from so long before they were missed.
 LOOK_BACK = dt.timedelta(hours=3)
 
@@ -46,6 +46,7 @@ class SlurmWatch:
         self.outside: dict[Run, Attached] = {}  # what Slurm told of jobs that others submitted
         self._absences: dict[Run, Absence] = {}
         self._cancelled: dict[Run, float] = {}
+        self._steered: dict[Run, float] = {}  # when another's command for it was still under way
 
     def known(self, job: Watched) -> Known:
         token = token_of(self.backend.hub, job.job, job.run)
@@ -275,15 +276,23 @@ class SlurmWatch:
 
     async def pass_on(self, job: Watched) -> PassedOn | None:
         """Have Slurm do what is wished of a job; None while it does not have it yet. Raises SshError."""
+        run = (job.job, job.run)
         if job.wish is None or job.native is None or job.cancel_asked:
             return None
-        refused = await self.backend.control(job.job, job.run, job.native, job.wish, attached=job.attached)
+        if self._clock() - self._steered.get(run, -1e9) < STEER_AGAIN_SECONDS:
+            return None
+        try:
+            refused = await self.backend.control(job.job, job.run, job.native, job.wish, attached=job.attached)
+        except UnderWay:
+            log.info("agent.wish_under_way", job=job.job, run=job.run, wish=job.wish.what)
+            self._steered[run] = self._clock()
+            return None
         self.look_soon()
         return PassedOn(job.wish.number, refused)
 
     def forget(self, alive: set[Run]) -> None:
         """What is no longer asked about."""
-        for kept in (self._absences, self._cancelled, self.outside):
+        for kept in (self._absences, self._cancelled, self._steered, self.outside):
             for run in kept.keys() - alive:
                 del kept[run]
 

@@ -19,6 +19,7 @@ from hub.core.context import Actor, Context, Scope
 from hub.core.errors import Conflict, InvalidInput, NotFound
 from hub.core.house import House
 from hub.core.ids import new_id
+from hub.jobs import transitions
 from hub.jobs.backends import timetable
 from hub.jobs.backends.slurm_wish import DEFAULTS_ALLOWED
 from hub.jobs.backends.timetable import Period
@@ -26,7 +27,7 @@ from hub.jobs.clusters import kubernetes_reaching, leaving, rules, views
 from hub.jobs.clusters.rules import Jump
 from hub.jobs.clusters.tables import cluster_accounts, clusters, kubernetes_clusters
 from hub.jobs.clusters.views import Cleared, ClusterView
-from hub.jobs.rules import TERMINAL
+from hub.jobs.rules import OCCUPYING, TERMINAL
 from hub.jobs.tables import jobs
 
 # What an account that was given up keeps of what let anybody in.
@@ -85,9 +86,14 @@ class SetClusterPolicy(Action, frozen=True, tag="cluster_policy"):
 
 
 class RemoveCluster(Action, frozen=True, tag="cluster_remove"):
-    """Forget a cluster and erase the keys of every account on it."""
+    """Forget a cluster and erase the keys of every account on it.
+
+    With `abandon`, which is for one that is gone for good, jobs that have not ended there are given up: nobody can
+    account for them any more, and they are never run again.
+    """
 
     name: Name
+    abandon: bool = False
 
 
 def _shown(act: AddCluster, house: House, actor: Actor) -> str:
@@ -292,7 +298,8 @@ def _cleared_all(act: RemoveCluster, house: House, actor: Actor) -> Gone:
         if row is None or row.removed_at is not None:
             return Gone()  # Asked again, perhaps, after it was done.
         of, own = views.kubernetes(scope, row.id), views.service_account(scope, row.id)
-        refuse_alive(scope, jobs.c.backend == row.name, f"on {row.name}")
+        if not act.abandon:
+            _refuse_while_alive(scope, row.name)
     if of is None:
         return Gone(cleared=leaving.clear_all(house, row))
     return Gone() if own is None else Gone(left=kubernetes_reaching.leave(house, of, own).still_there)
@@ -303,7 +310,9 @@ def remove_cluster(act: RemoveCluster, ctx: Context) -> ClusterView:
     """Only when no job of anybody's is there any more; what jobs left there goes first."""
     ctx.access.hub("cluster:add")
     row = known(ctx, act.name)
-    refuse_alive(ctx, jobs.c.backend == row.name, f"on {row.name}")
+    if act.abandon:
+        _abandon(ctx, row.name)
+    _refuse_while_alive(ctx, row.name)
     gone: Gone = ctx.prepared
     shown = views.cluster_view(ctx, row, gone.left)  # with one's own account, whose line is to be deleted there
     ctx.execute(
@@ -327,15 +336,37 @@ def summed(cleared: Iterable[Cleared]) -> dict[str, Any]:
     }
 
 
-def refuse_alive(ctx: Scope, which: sa.ColumnElement[bool], where: str) -> None:
+def _refuse_while_alive(scope: Scope, name: str) -> None:
+    gone = f"if {name} is gone for good, `collegium cluster remove {name} --abandon` gives them up"
+    refuse_alive(scope, jobs.c.backend == name, f"on {name}", f"wait for them, or cancel them first; {gone}")
+
+
+def _abandon(ctx: Context, name: str) -> None:
+    """End what has not ended there as far as it is known, and no further."""
+    mine = sa.and_(jobs.c.backend == name, jobs.c.account.is_not(None), jobs.c.state.not_in(TERMINAL))
+    for (job_id,) in ctx.execute(sa.select(jobs.c.id).where(mine).order_by(jobs.c.id)).all():
+        job = transitions.lock(ctx, job_id)
+        if job is None or job.state in TERMINAL:  # ended with another that it waited for
+            continue
+        if job.state == "COLLECTING":
+            notes = [*job.notes, f"Its outputs were not fetched before {name} was removed."]
+            transitions.happen(ctx, job, job.outcome or "lost", job.reason, notes=notes, fetched_run=job.run)
+        elif job.state in OCCUPYING:
+            said = f"Nobody can account for this job: {name} was removed before it had ended."
+            transitions.happen(ctx, job, "lost", f"{said} It may have run, wholly or in part.", ended_at=ctx.now)
+        else:
+            transitions.happen(ctx, job, "cancelled", f"Cancelled, because {name} was removed.", ended_at=ctx.now)
+
+
+def refuse_alive(
+    ctx: Scope, which: sa.ColumnElement[bool], where: str, hint: str = "wait for them, or cancel them first"
+) -> None:
     """Raises Conflict while jobs that have not ended need what is to go."""
     alive = ctx.execute(
         sa.select(sa.func.count()).where(which, jobs.c.account.is_not(None), jobs.c.state.not_in(TERMINAL))
     ).scalar_one()
     if alive:
-        raise Conflict(
-            f"{alive} jobs {where} have not ended", code="jobs_alive", hint="wait for them, or cancel them first"
-        )
+        raise Conflict(f"{alive} jobs {where} have not ended", code="jobs_alive", hint=hint)
 
 
 def _row(scope: Scope, cluster: str) -> Any:

@@ -183,11 +183,12 @@ class AgentPort(ClusterHousePort):
             raise NotFound("no such job is at work under this account", code="job_not_found", path="job")
         return row
 
-    def coming_home(self, epoch: int, job: str, run: int) -> None:
-        """Raises Conflict for a run whose outputs are not, or not any more, to be brought."""
+    def coming_home(self, epoch: int, job: str, run: int) -> tuple[str, ...]:
+        """Which outputs come however large. Raises Conflict for a run of which none are, or no more, to be brought."""
         row = self.mine(epoch, job)
         if row.state != "COLLECTING" or row.run != run:
             raise Conflict("nothing of this run is to be brought now", code="not_collecting", path="run")
+        return tuple(row.fetch_patterns or ())
 
 
 def _check_report(report: Report, where: str) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from hub.artifacts import rules as paths
 from hub.core import limits
 from hub.core.errors import Conflict, InvalidInput, NotFound, TooLarge
-from hub.jobs import remote
+from hub.jobs import outputs, remote
 from hub.jobs.anywhere.wire import Coming
 from hub.jobs.remote import Remote
 
@@ -32,9 +33,12 @@ class Arriving:
         self._home = home
         self._work, self._parts = home / "work", home / "arriving"
 
-    def announce(self, files: list[Coming], there: Remote) -> list[int | None]:
-        """Keep the list; says from which byte each is wanted. Raises InvalidInput and TooLarge."""
-        _check(files, there)
+    def announce(self, files: list[Coming], there: Remote, fetch: Sequence[str] = ()) -> list[int | None]:
+        """Keep the list; says from which byte each is wanted. Raises InvalidInput and TooLarge.
+
+        Only what matches `fetch` may be larger than what comes by itself.
+        """
+        _check(files, there, fetch)
         self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
         kept = msgspec.json.encode((files, there))
         known = self._home / _LIST
@@ -112,9 +116,17 @@ class Arriving:
         return msgspec.json.decode(kept, type=tuple[list[Coming], Remote])
 
 
-def _check(files: list[Coming], there: Remote) -> None:
-    if sum(file.size for file in files) > limits.COLLECT_BYTES:
-        raise TooLarge(f"at most {limits.COLLECT_BYTES} bytes of a run come home", path="$.files")
+def _check(files: list[Coming], there: Remote, fetch: Sequence[str]) -> None:
+    unasked = [(at, file.size) for at, file in enumerate(files) if not outputs.asked(file.path, fetch)]
+    for at, size in unasked:
+        if size > limits.COLLECT_FILE_BYTES:
+            raise TooLarge(
+                f"at most {limits.COLLECT_FILE_BYTES} bytes of a file come unasked", path=f"$.files[{at}].size"
+            )
+    if sum(size for _, size in unasked) > limits.COLLECT_BYTES:
+        raise TooLarge(f"at most {limits.COLLECT_BYTES} bytes of a run come home unasked", path="$.files")
+    if sum(file.size for file in files) > limits.COLLECT_BYTES + limits.COLLECT_ASKED_BYTES:
+        raise TooLarge(f"at most {limits.COLLECT_ASKED_BYTES} bytes of a run are fetched", path="$.files")
     seen: set[str] = set()
     for at, file in enumerate(files):
         where = f"$.files[{at}].path"

@@ -14,6 +14,7 @@ from hub.core.errors import Conflict
 from hub.jobs import rules
 from hub.jobs import views as jobs
 from hub.jobs.clusters import connecting
+from hub.jobs.transitions import LOCAL
 from hub.jobs.views import JobView
 from hub.ledger import followers
 from hub.sessions import views as sessions
@@ -162,9 +163,11 @@ def _round(seconds: float) -> float:
 
 def _face(scope: Scope, view: JobView, room: str) -> Face:
     over = view.state in rules.TERMINAL
-    may_cancel = not over and not view.cancel_asked and scope.access.may(view.session, "job:cancel")
-    cancel = Act("Cancel job", action="job_cancel", fields={"job": view.id}, next=f"/jobs/{view.id}",
-                 look="danger", glyph="stop")  # fmt: skip
+    collecting = view.state == "COLLECTING"
+    can_be = view.backend != LOCAL if collecting else not over and not view.cancel_asked
+    may_cancel = can_be and scope.access.may(view.session, "job:cancel")
+    cancel = Act("Leave its outputs there" if collecting else "Cancel job", action="job_cancel",
+                 fields={"job": view.id}, next=f"/jobs/{view.id}", look="danger", glyph="stop")  # fmt: skip
     branch = Act("Cancel what waits for it too", action="job_cancel", fields={"job": view.id, "downstream": "true"},
                  next=f"/jobs/{view.id}", look="danger", glyph="stop")  # fmt: skip
     waited_for = view.of_workflow is not None and any(view.step in step.after for step in view.of_workflow.steps)
