@@ -164,7 +164,7 @@ def _this_hub(scope: Scope) -> Backend:
     """This machine: how many of its places are taken, whoever took them."""
     taken, places = _taken(scope), scope.settings.running_jobs
     full = taken >= places
-    text = f"{words.sentence(words.number(taken)) if taken else 'None'} of {words.number(places)} places taken"
+    text = f"{words.sentence(words.part(taken))} of {words.number(places)} places taken"
     return Backend("This hub", text, State("Full", "waiting", "wait") if full else State("Free", "good", "ok"))
 
 

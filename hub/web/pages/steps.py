@@ -125,5 +125,5 @@ def _detail(step: StepView) -> str:
 def _counted(states: list[str], noun: str) -> str:
     done = sum(state == "SUCCEEDED" for state in states)
     bad = sum(state in {"FAILED", "TIMED_OUT", "OUT_OF_MEMORY", "NODE_FAILED", "UNKNOWN_OUTCOME"} for state in states)
-    said = f"{words.number(done)} of {words.count(len(states), noun)} done"
+    said = f"{words.part(done)} of {words.count(len(states), noun)} done"
     return words.sentence(said + (f", {words.number(bad)} failed" if bad else "")) + "."

@@ -106,7 +106,7 @@ def bound(of: quotas.QuotaView, amount: quotas.AmountView, currency: str) -> Bou
     used, most, unit = _amounts(amount, currency)
     whose = "You" if of.kind == "person" else words.sentence(of.of) + (", you" if of.kind == "member" else "")
     share = min(1.0, quotas.share_of(amount))
-    full = "All of it is used or reserved. " if share >= 1 else "More than 80 %. " if share >= 0.8 else ""
+    full = "All of it is used or reserved. " if share >= 1 else "80 % or more. " if share >= 0.8 else ""
     soft = "" if of.hard else " It is only warned of."
     return Bound(
         name=whose,
@@ -133,7 +133,7 @@ def _each(view: quotas.QuotasView) -> list[Bound]:
         for amount in one.amounts:
             used, most, unit = _amounts(amount, view.currency)
             share = min(1.0, quotas.share_of(amount))
-            full = "All of it." if share >= 1 else "More than 80 %." if share >= 0.8 else ""
+            full = "All of it." if share >= 1 else "80 % or more." if share >= 0.8 else ""
             who = f"{one.person.name}, as a {one.kind}"
             term = "" if amount.what == "open" else f" in {quotas.TERM_DAYS} days"
             found.append(Bound(name=who, used=used, most=f"{most} {unit}{term}", share=share, remark=full))
@@ -158,7 +158,7 @@ def _says(view: UsageView) -> str:
 
 
 def _queue_says(now: usage.ResourcesView) -> str:
-    work = f"{words.sentence(words.number(now.steps_held))} of {words.number(now.workers)} workers at work"
+    work = f"{words.sentence(words.part(now.steps_held))} of {words.number(now.workers)} workers at work"
     due = f"{words.count(now.steps_due, 'step')} of the hub's own work due"
     return f"{work}, {due}. This hub runs {words.count(now.places, 'job')} at a time."
 
