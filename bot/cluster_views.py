@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from bot.hub_views import View
+from bot.hub_views import Person, View
 
 
 class ClusterStanding(View, frozen=True, kw_only=True):
@@ -173,11 +173,20 @@ class Quota(View, frozen=True, kw_only=True):
     amounts: tuple[QuotaAmount, ...] = ()
 
 
+class PersonQuota(View, frozen=True, kw_only=True):
+    """What one person used of a bound that each of a session has."""
+
+    person: Person
+    kind: str = ""
+    amounts: tuple[QuotaAmount, ...] = ()
+
+
 class Quotas(View, frozen=True, kw_only=True):
     """Several of them."""
 
     quotas: tuple[Quota, ...] = ()
     currency: str = ""
+    people: tuple[PersonQuota, ...] = ()
 
 
 class Finding(View, frozen=True, kw_only=True):

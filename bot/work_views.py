@@ -108,6 +108,9 @@ class Experiment(View, frozen=True, kw_only=True):
     resumes: str | None = None
     by: Person = Person()
     nodes: tuple[Node, ...] = ()
+    deadline: datetime | None = None
+    budget: float | None = None
+    comes_to: float | None = None
 
     @property
     def is_over(self) -> bool:

@@ -6,6 +6,7 @@ from bot import words
 from bot.cards import Field, Next, Progress, Reply, Row, State, Table
 from bot.faces.job import STATES
 from bot.faces.who import by_at
+from bot.faces.workflow import terms
 from bot.work_views import Experiment, Node
 
 _SKIPPED = State("Skipped", "⊘", "quiet")
@@ -31,6 +32,7 @@ def experiment_face(one: Experiment) -> Reply:
             Field("nodes", far, is_name=True),
             Field("started", by_at(one.by, one.at)),
             *((Field("goes on from", one.resumes),) if one.resumes else ()),
+            *terms(one),
             Field("called", one.experiment),
         ),
         table=Table(("node", "tool", "state", "what became of it"), tuple(_row(node) for node in one.nodes)),

@@ -4,6 +4,7 @@ from bot.cards import Field, Next, Progress, Reply, Row, State, Table
 from bot.faces.job import STATES
 from bot.hub_views import Workflow, WorkflowStep
 from bot.words import counted, listed, moment, money
+from bot.work_views import Experiment
 
 _OVER = State("Finished", "✓", "ok")
 _FAILED = State("Failed", "✗", "bad")
@@ -27,7 +28,7 @@ def workflow_face(one: Workflow) -> Reply:
         session=one.session_name,
         state=state,
         progress=None if over == len(one.steps) else Progress(over / max(1, len(one.steps)), far),
-        fields=(Field("steps", far, is_name=True), *_terms(one)),
+        fields=(Field("steps", far, is_name=True), *terms(one)),
         table=Table(("step", "job", "after", "state"), tuple(_row(step) for step in one.steps)),
         next=(Next("resume it", again, ident=again),) if state in (_FAILED, _STOPPED) else (),
         url=one.steps[0].url if one.steps else "",
@@ -36,8 +37,8 @@ def workflow_face(one: Workflow) -> Reply:
     )
 
 
-def _terms(one: Workflow) -> list[Field]:
-    """What all its steps together are to keep."""
+def terms(one: Workflow | Experiment) -> list[Field]:
+    """What all its steps or nodes together are to keep."""
     found = []
     if one.budget is not None and one.comes_to is not None:
         found.append(Field("cost", f"at most {money(one.comes_to)} of a budget of {money(one.budget)}"))

@@ -11,12 +11,15 @@ from bot.faces.experiment import experiment_face, experiment_row
 from bot.grammar import Noun, session_option
 from bot.problems import INVALID, Problem, usage
 from bot.verbs.structured import named, structured
-from bot.verbs.submitting import confirm_option, confirmed
+from bot.verbs.submitting import confirm_option, confirmed, whole_terms
 from bot.words import counted
 from bot.work_views import Experiment
 
 TOOL = "experiment_orchestrator"
-_FIELDS = {"dag": "FILE", "resume": "EXPERIMENT", "confirm": "--confirm", "experiment": "EXPERIMENT"}
+_FIELDS = {
+    "dag": "FILE", "resume": "EXPERIMENT", "confirm": "--confirm", "experiment": "EXPERIMENT", "within": "--within",
+    "budget": "--budget",
+}  # fmt: skip
 
 
 @click.group("experiment", cls=Noun)
@@ -60,31 +63,33 @@ def show_experiment(door: Door, which: str | None, session: str | None) -> Reply
 
 @experiment.command("submit", fields=_FIELDS)
 @click.argument("file")
+@whole_terms
 @session_option
 @confirm_option
 @click.pass_obj
-def submit_experiment(door: Door, file: str, session: str | None, confirm: tuple[str, ...]) -> Reply:
+def submit_experiment(door: Door, /, file: str, session: str | None, confirm: tuple[str, ...], **terms: Any) -> Reply:
     """Start the experiment written in FILE: its nodes as JSON or YAML; `-` is standard input.
 
-    FILE holds a list of nodes, or an object with the list in `dag`. All nodes are checked first; if one cannot run,
-    none does.
+    FILE holds a list of nodes, or an object with the list in `dag` and `within` and `budget` beside it. All nodes are
+    checked first; if one cannot run, or the budget cannot pay it, none does.
     """
     place = door.session(session)
-    return _run(door, place, confirm, dag=_nodes(door, file), session_id=place)
+    return _run(door, place, confirm, **_wish(door, file, terms), session_id=place)
 
 
 @experiment.command("resume", fields=_FIELDS)
 @click.argument("which", metavar="EXPERIMENT", required=False)
 @click.option("--dag", metavar="FILE", help="Its nodes as they are now; without it, as they were.")
+@whole_terms
 @session_option
 @confirm_option
 @click.pass_obj
 def resume_experiment(
-    door: Door, which: str | None, dag: str | None, session: str | None, confirm: tuple[str, ...]
+    door: Door, /, which: str | None, dag: str | None, session: str | None, confirm: tuple[str, ...], **terms: Any
 ) -> Reply:
     """Run EXPERIMENT again from the first node that no longer stands; without one, the newest."""
     ref = which or _one(door, None, session).experiment
-    return _run(door, session, confirm, resume=ref, dag=None if dag is None else _nodes(door, dag))
+    return _run(door, session, confirm, resume=ref, **(terms if dag is None else _wish(door, dag, terms)))
 
 
 @experiment.command("cancel", fields=_FIELDS)
@@ -116,8 +121,8 @@ def _one(door: Door, which: str | None, session: str | None) -> Experiment:
     return found[0]
 
 
-def _nodes(door: Door, file: str) -> list[Any]:
-    """The nodes in a file that came with the command. Raises Problem for what holds none."""
+def _wish(door: Door, file: str, terms: dict[str, Any]) -> dict[str, Any]:
+    """What a file says that came with the command; options count before it. Raises Problem for what has no nodes."""
     said = structured(door, file, "experiment submit")
     nodes = said.get("dag") if isinstance(said, dict) else said
     if not isinstance(nodes, list):
@@ -127,4 +132,5 @@ def _nodes(door: Door, file: str) -> list[Any]:
             hint='Write a list, or {"dag": [...]}: each node names its `tool` and its `action`.',
             exit_code=INVALID,
         )
-    return nodes
+    beside = said if isinstance(said, dict) else {}
+    return {"dag": nodes, **{name: beside.get(name) if own is None else own for name, own in terms.items()}}

@@ -15,7 +15,7 @@ from bot.faces.workflow import workflow_face
 from bot.grammar import KeyValue, Noun, session_option
 from bot.hub_views import Job, Workflow
 from bot.problems import INVALID, Problem, usage
-from bot.verbs.submitting import Bringing, confirm_option, confirmed, dry_run
+from bot.verbs.submitting import Bringing, confirm_option, confirmed, dry_run, whole_terms
 from bot.words import counted
 
 # A scheduler that was never asked before is signed in to first; who sits at a terminal waits no longer than this.
@@ -346,8 +346,7 @@ def connect_job(door: Door, which: str, port: int, session: str | None) -> Reply
 
 @job.command("resume", fields={"workflow": "WHICH", "confirm": "--confirm", "within": "--within", "budget": "--budget"})
 @click.argument("which", metavar="WHICH", required=False)
-@click.option("--within", metavar="TIME", help="All of it is to have ended by then, written like --time.")
-@click.option("--budget", type=click.FloatRange(0), metavar="AMOUNT", help="What all of it may cost at most.")
+@whole_terms
 @session_option
 @confirm_option
 @click.pass_obj

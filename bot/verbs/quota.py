@@ -74,7 +74,11 @@ def set_quota(
 
 
 def _card(found: Quotas, said: str = "") -> Reply:
-    rows = tuple(_row(one, amount, found.currency) for one in found.quotas for amount in one.amounts)
+    each = [
+        Quota(of=f"{one.person.name}, as a {one.kind}", who="whoever leads it", amounts=one.amounts)
+        for one in found.people
+    ]
+    rows = tuple(_row(one, amount, found.currency) for one in (*found.quotas, *each) for amount in one.amounts)
     return Reply(
         sentence=said
         or (f"{counted(len(found.quotas), 'quota')} for your jobs." if rows else "No quota bounds your jobs."),

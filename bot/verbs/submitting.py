@@ -15,6 +15,7 @@ from bot.verbs.files import in_session, newest_digest
 from bot.work_views import ChangedScript, HeldBack
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 # So much of a script's beginning says all that is read of it before it runs.
 HEAD_CHARACTERS = 32 << 10
@@ -26,6 +27,15 @@ confirm_option = click.option(
     multiple=True,
     help="Run the script of this digest, though somebody else changed it.",
 )
+
+
+def whole_terms(command: F) -> F:
+    """`--within` and `--budget` of all of a workflow or an experiment together."""
+    within = click.option(
+        "--within", metavar="TIME", help="All of it is to have ended by then, as Slurm writes it: 30, 2:00:00, 1-12."
+    )
+    most = "What all of it may cost at most."
+    return within(click.option("--budget", type=click.FloatRange(0), metavar="AMOUNT", help=most)(command))
 
 
 class Bringing:

@@ -12,7 +12,7 @@ from bot.hub_views import Workflow
 from bot.problems import INVALID, Problem, usage
 from bot.verbs.job import newest_or, resume_workflow
 from bot.verbs.structured import named, structured
-from bot.verbs.submitting import Bringing, confirm_option, confirmed, dry_run
+from bot.verbs.submitting import Bringing, confirm_option, confirmed, dry_run, whole_terms
 
 
 @click.group("workflow", cls=Noun)
@@ -24,7 +24,7 @@ def workflow() -> None:
     "submit",
     fields={
         "name": "--name", "job_type": "--type", "cluster": "--cluster", "resume": "--resume",
-        "confirm": "--confirm",
+        "confirm": "--confirm", "within": "--within", "budget": "--budget",
     },
 )  # fmt: skip
 @click.argument("file")
@@ -32,12 +32,14 @@ def workflow() -> None:
 @click.option("--type", "job_type", type=click.Choice(["auto", "local", "slurm", "kubernetes"]), help="Where it runs.")
 @click.option("--cluster", metavar="NAME", help="Which cluster, if you have an account on several.")
 @click.option("--resume", metavar="WORKFLOW", help="Keep the steps that stand as they ran in this earlier one.")
+@whole_terms
 @session_option
 @click.option("--dry-run", "is_dry", is_flag=True, help="Show its steps and what each would run; record nothing.")
 @confirm_option
 @click.pass_obj
 def submit_workflow(
     door: Door,
+    /,
     file: str,
     name: str | None,
     job_type: str | None,
@@ -46,6 +48,7 @@ def submit_workflow(
     session: str | None,
     is_dry: bool,
     confirm: tuple[str, ...],
+    **terms: Any,
 ) -> Reply:
     """Submit the workflow written in FILE, as JSON or YAML; `-` is standard input.
 
@@ -53,7 +56,7 @@ def submit_workflow(
     and files that are here are sent first. All steps are checked before any is recorded.
     """
     wish = _wish(door, file)
-    given = {"name": name, "job_type": job_type, "cluster": cluster, "resume": resume}
+    given = {"name": name, "job_type": job_type, "cluster": cluster, "resume": resume, **terms}
     wish |= {key: value for key, value in given.items() if value is not None}
     wish["session_id"] = place = door.session(session or wish.get("session_id"))
     digests = [*confirm, *(wish.pop("confirm", None) or ())]

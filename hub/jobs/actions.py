@@ -19,7 +19,7 @@ from hub.jobs import (
     moving,
     names,
     plans,
-    quotas,
+    quota_warnings,
     retrying,
     rules,
     seen,
@@ -134,7 +134,7 @@ def submit_job(act: SubmitJob, ctx: Context) -> views.JobView:
     wished = wished_job(act, ctx)
     job, settled = wished.job, wished.settled
     seen.check(ctx, job.session, [wished.changed], act.confirm)
-    warned = quotas.check(ctx, job.session, [settled])
+    warned = quota_warnings.check(ctx, job.session, [settled])
     number = names.next_numbers(ctx, job.session, 1)[0]
     job = msgspec.structs.replace(job, notes=[*job.notes, *warned])
     job_id = submission.add(ctx, job, new_id("job"), number, **plans.facts(settled))
@@ -238,7 +238,7 @@ def record_steps(act: SubmitWorkflow, ctx: Context, steps: WishedSteps) -> views
     """Record what was planned."""
     seen.check(ctx, steps.session, steps.changed, act.confirm)
     left = steps.left()
-    warned = quotas.check(ctx, steps.session, [steps.settled[name] for name in left])
+    warned = quota_warnings.check(ctx, steps.session, [steps.settled[name] for name in left])
     ctx.execute(
         sa.insert(workflow_table).values(
             **workflow_plans.record(steps.workflow, ctx.now, steps.terms),

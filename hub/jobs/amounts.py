@@ -51,6 +51,12 @@ def time_seconds(text: str | int) -> int:
     return seconds
 
 
+def clock(seconds: float) -> str:
+    """A time as `time_seconds` reads it, a second at least: `2:00:00`."""
+    whole = max(1, round(seconds))
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
 def shown_bytes(amount: int) -> str:
     """`1.5 GiB`."""
     value, unit = float(amount), "bytes"

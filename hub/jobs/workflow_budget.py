@@ -1,7 +1,9 @@
-"""What the steps of a workflow have cost and may still cost, held against its budget before one is tried again."""
+"""What the jobs of a workflow or an experiment have cost and may still cost, held against its budget."""
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,10 +35,24 @@ def refuses_retry(ctx: Context, job: Any) -> str:
 
 def costs(scope: Scope, workflow: str) -> dict[str, float]:
     """What each of its jobs has cost when it ended, else what it may come to."""
+    return _costs_where(scope, jobs.c.workflow == workflow)
+
+
+def comes_to(scope: Scope, things: Sequence[str], since: dt.datetime) -> float:
+    """What jobs and workflows, by id, have cost and may still cost; none counts that was submitted before `since`."""
+    mine = sa.or_(jobs.c.id.in_(things), jobs.c.workflow.in_(things))
+    left = sa.select(sa.func.coalesce(sa.func.sum(workflows.c.spent), 0.0)).where(
+        workflows.c.id.in_(things), workflows.c.submitted_at >= since
+    )
+    found = _costs_where(scope, sa.and_(mine, jobs.c.submitted_at >= since))
+    return float(scope.execute(left).scalar_one()) + sum(found.values())
+
+
+def _costs_where(scope: Scope, these: sa.ColumnElement[bool]) -> dict[str, float]:
     rows = scope.execute(
         sa.select(jobs.c.id, jobs.c.state, jobs.c.started_at, jobs.c.ended_at, job_plans)
         .join(job_plans, job_plans.c.job == jobs.c.id)
-        .where(jobs.c.workflow == workflow)
+        .where(these)
     )
     return {row.id: _cost_of(row) for row in rows}
 

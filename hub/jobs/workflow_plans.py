@@ -76,7 +76,7 @@ def settle(scope: Scope, steps: Mapping[str, StepToPlace], asked: Terms) -> dict
         try:
             workflow_terms.allowances(asked.budget, least, order)
         except workflow_terms.CannotPay as refusal:
-            raise _cannot_pay(refusal) from None
+            raise cannot_pay(refusal) from None
     rest = asked.budget
     for at, name in enumerate(order):
         within = None if ends is None else workflow_terms.window(name, ends, after)
@@ -126,6 +126,24 @@ def view(
     )
 
 
+class Expected(msgspec.Struct, frozen=True):
+    """How long steps take along their critical path, and what they cost together at least; None where nobody knows."""
+
+    seconds: float
+    least: float | None
+
+
+def expected(scope: Scope, steps: Mapping[str, StepToPlace]) -> Expected:
+    """What is to be expected of steps that nobody has submitted yet. Raises Conflict for one that has no place."""
+    places = {name: _places(scope, step) for name, step in steps.items()}
+    free = {name: plans.settle(scope, step.want, step.target, Terms(), places[name]) for name, step in steps.items()}
+    after = {name: step.after for name, step in steps.items()}
+    path = workflow_terms.critical_path({name: run_seconds(each) for name, each in free.items()}, after)
+    costs = [_least(each) for each in places.values()]
+    known = [each for each in costs if each is not None]
+    return Expected(path.seconds, sum(known) if len(known) == len(costs) else None)
+
+
 def run_seconds(settled: Settled) -> float:
     """How long a step is expected to run where it goes."""
     limit = float(wall_seconds(settled.place.asked))
@@ -167,11 +185,11 @@ def _row(name: str, settled: Settled, is_critical: bool) -> StepPlanView:
     )
 
 
-def _cannot_pay(refusal: workflow_terms.CannotPay) -> Conflict:
+def cannot_pay(refusal: workflow_terms.CannotPay) -> Conflict:
     return Conflict(
         f"{refusal}; nothing was submitted",
         code="over_budget",
         path="$.params.budget",
         errors=[refusal.step],
-        hint="ask for less in that step, or for a larger `budget`",
+        hint="ask for less there, or for a larger `budget`",
     )

@@ -1,4 +1,4 @@
-"""A deadline and a budget of a whole workflow: shared out over its steps. Pure.
+"""A deadline and a budget of a whole workflow or experiment: shared out over its steps. Pure.
 
 The deadline is shared out along the critical path, in proportion to how long steps take: each is to have ended when
 what comes after it still fits, stretched or pressed as the whole is. The budget is kept by what steps may cost at most:
@@ -80,20 +80,29 @@ def window(step: str, ends: Mapping[str, float], after: Mapping[str, Sequence[st
     return ends[step] - max((ends[each] for each in after[step] if each in ends), default=0.0)
 
 
-def allowances(budget: float, least: Mapping[str, float | None], order: Sequence[str]) -> dict[str, float]:
+def allowances(
+    budget: float,
+    least: Mapping[str, float | None],
+    order: Sequence[str],
+    spent: float = 0.0,
+    whole: str = "workflow",
+    part: str = "step",
+) -> dict[str, float]:
     """What each step may cost at most if those before it cost the least they can: the rest of the budget, less what
     those after it need at least. Raises CannotPay for the first step that the rest cannot pay.
+
+    `spent` of the budget is gone already; `whole` has it, of which each step is a `part`, in words.
     """
-    rest = budget
+    rest = budget - spent
     for at, step in enumerate(order):
         costs = least[step]
         if costs is None:
-            raise CannotPay(step, f"nobody has said what step {step} costs, and the workflow has a budget")
+            raise CannotPay(step, f"nobody has said what {part} {step} costs, and the {whole} has a budget")
         if costs > rest + 1e-9:
             raise CannotPay(
                 step,
-                f"step {step} may cost {shown_money(costs)} at least, and {shown_money(max(0.0, rest))} of the "
-                f"workflow's budget of {shown_money(budget)} is left" + (" by the steps before it" if at else ""),
+                f"{part} {step} may cost {shown_money(costs)} at least, and {shown_money(max(0.0, rest))} of the "
+                f"{whole}'s budget of {shown_money(budget)} is left" + (f" by the {part}s before it" if at else ""),
             )
         rest -= costs
     return {step: rest + (least[step] or 0.0) for step in order}
@@ -107,11 +116,11 @@ def shares(budget: float, most: Mapping[str, float]) -> dict[str, float]:
     return {step: budget * (each / total) for step, each in most.items()}
 
 
-def unpaid(budget: float, spent: float, wanted: float) -> str:
+def unpaid(budget: float, spent: float, wanted: float, whole: str = "workflow", what: str = "it") -> str:
     """Why a step is not tried again; empty where the rest of the budget pays it."""
     if spent + wanted <= budget + 1e-9:
         return ""
     return (
-        f"Not tried again: it may cost {shown_money(wanted)}, and {shown_money(max(0.0, budget - spent))} of the "
-        f"workflow's budget of {shown_money(budget)} is left."
+        f"Not tried again: {what} may cost {shown_money(wanted)}, and {shown_money(max(0.0, budget - spent))} of the "
+        f"{whole}'s budget of {shown_money(budget)} is left."
     )

@@ -17,9 +17,9 @@ from hub.core.context import Context
 from hub.core.errors import Conflict, InvalidInput
 from hub.core.ids import new_id
 from hub.core.keys import seal
-from hub.jobs import seen
-from hub.jobs.actions import Confirmed
-from hub.orchestrator import hub_tool, running, views
+from hub.jobs import plans, seen
+from hub.jobs.actions import Budget, Confirmed, Within
+from hub.orchestrator import hub_tool, running, terms, views
 from hub.orchestrator.plan import plan
 from hub.orchestrator.resuming import standing
 from hub.orchestrator.tables import experiment_nodes, experiments
@@ -35,12 +35,14 @@ class RunExperiment(Action, frozen=True, tag="run"):
     """Run the nodes of an experiment one after the other, each with the results of the one before.
 
     With `resume`, the nodes at the beginning whose words, files and inputs are as in that earlier run stand and are not
-    run again; without a `dag` it is that run's.
+    run again; without a `dag` it is that run's. `within` and `budget` are of all nodes that run, together.
     """
 
     dag: Annotated[tuple[dict[str, Any], ...], Meta(min_length=1, max_length=NODES)] | None = None
     resume: Annotated[str, Meta(min_length=1, max_length=300)] | None = None
     session_id: Annotated[str, Meta(min_length=1, max_length=300)] | None = None
+    within: Within | None = None
+    budget: Budget | None = None
     confirm: Confirmed = None
 
 
@@ -52,9 +54,11 @@ def run_experiment(act: RunExperiment, ctx: Context) -> views.ExperimentView:
     dag = act.dag or (running.plan_of(ctx.house, former) if former else None)
     if dag is None:
         raise InvalidInput("an experiment needs its `dag`, or an earlier run to `resume`", path="$.params.dag")
+    asked = plans.terms(act.within, act.budget)
     nodes = plan(dag, ctx)
     kept = [] if former is None else _kept(ctx, former, nodes)
     agreed, nodes = _agreed(ctx, session, dag, nodes, len(kept), act.confirm)
+    terms.check(ctx, session, nodes[len(kept) :], asked)
     experiment = new_id("dag")
     key = ctx.house.keys.domain_in(ctx.tx, session)
     ctx.execute(
@@ -68,10 +72,16 @@ def run_experiment(act: RunExperiment, ctx: Context) -> views.ExperimentView:
             state="RUNNING",
             at=ctx.now,
             resumes=former.id if former else None,
+            **terms.columns(ctx.now, asked),
         )
     )
     for row in kept:
-        stands = {"state": "SUCCEEDED", "words": f"as in the earlier run: {row.words}"[:2000], "tries": 0}
+        stands = {
+            "terms": None,
+            "state": "SUCCEEDED",
+            "words": f"as in the earlier run: {row.words}"[:2000],
+            "tries": 0,
+        }
         ctx.execute(sa.insert(experiment_nodes).values(**{**row._mapping, **stands, "experiment": experiment}))
     for node in nodes[len(kept) :]:
         ctx.execute(

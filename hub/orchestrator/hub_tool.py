@@ -6,8 +6,8 @@ they have when its turn comes. Rights, keys and accounts are not handed out by a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -21,15 +21,18 @@ from hub.core.actions import Action
 from hub.core.context import Context, Scope
 from hub.core.errors import InvalidInput, Unavailable
 from hub.core.house import House
-from hub.jobs import seen, submission
+from hub.jobs import plans, seen, submission
 from hub.jobs.actions import SubmitJob, SubmitWorkflow
+from hub.jobs.amounts import clock
 from hub.jobs.rules import TERMINAL
 from hub.jobs.tables import jobs
 from hub.jobs.transitions import pinned
+from hub.jobs.workflow_plans import StepToPlace
 from hub.notebook.actions import WriteEntry
-from hub.orchestrator.tools import Node, Progress, Run, provides
+from hub.orchestrator.tools import Node, Progress, Run, Terms, provides
 from hub.perform import perform, record
 
+Submission = TypeVar("Submission", SubmitJob, SubmitWorkflow)
 ALLOWED = (SubmitJob, SubmitWorkflow, AddVersion, AddResults, WriteEntry)
 
 
@@ -64,11 +67,22 @@ class HubTool:
             ) from None
         return []
 
+    def submits(self, node: Node, scope: Scope, session: str) -> Mapping[str, StepToPlace]:
+        """The job, or the steps of the workflow; of a script that is not there yet, by what is asked beside it."""
+        action = decoded(node)
+        if not isinstance(action, SubmitJob | SubmitWorkflow):
+            return {}
+        return to_place(action, scope, scope.access.session(action.session_id or session, "job:submit"))
+
     def begin(self, node: Node, run: Run, house: House) -> Progress:
         """Carry the action out under the node's key, so that a second beginning finds the first one's answer."""
         action = decoded(node)
         if action.session_id is None:
             action = msgspec.structs.replace(action, session_id=run.session)
+        if isinstance(action, SubmitJob):
+            action = within_terms(action, run.terms)
+        if isinstance(action, SubmitWorkflow):
+            action = within_terms(action, run.terms)
         if isinstance(action, AddResults):
             return self._record_results(action, run, house)
         result = perform(house, action, run.actor, run.key).result
@@ -140,6 +154,41 @@ class HubTool:
         if len(kept) != len(run.previous):
             raise InvalidInput("the results of the step before lie in another session", code="results_elsewhere")
         return Progress(state="SUCCEEDED", words=f"{len(kept)} results kept", made=run.previous)
+
+
+def within_terms(action: Submission, terms: Terms) -> Submission:
+    """The submission with what the experiment leaves it; what it asks for itself counts where that is less."""
+    within, budget = action.within, action.budget
+    if terms.within is not None:
+        own = plans.terms(within, None).within
+        within = clock(terms.within if own is None else min(own, terms.within))
+    if terms.budget is not None:
+        budget = terms.budget if budget is None else min(budget, terms.budget)
+    return msgspec.structs.replace(action, within=within, budget=budget)
+
+
+def to_place(action: SubmitJob | SubmitWorkflow, scope: Scope, session: str) -> dict[str, StepToPlace]:
+    """What a submission will ask for a place for, as far as that is known before its inputs are there."""
+    steps = [action] if isinstance(action, SubmitJob) else action.workflow
+    found: dict[str, StepToPlace] = {}
+    for step in steps:
+        name = "" if isinstance(step, SubmitJob) else step.step
+        around = (step.resources or action.resources, step.environment or action.environment)
+        target = submission.choose(scope, action.job_type, *around, session=session, cluster=action.cluster, step=name)
+        try:
+            script = submission.script(scope, session, step.script, "$.params.script")
+            want = submission.wanted(scope, session, script, *around)
+        except InvalidInput as fault:
+            if fault.code != "unknown_artifacts":
+                raise
+            want = plans.wanted(scope, session, *around, head="", digest="")
+        after = () if isinstance(step, SubmitJob) else step.dependencies
+        found[name] = StepToPlace(want=want, target=target, after=tuple(after))
+    # What is made by whom is found out when it is submitted; until then, steps that name each other follow each other.
+    return {
+        name: msgspec.structs.replace(each, after=tuple(one for one in each.after if one in found))
+        for name, each in found.items()
+    }
 
 
 def changed_scripts(nodes: Sequence[Node], scope: Scope, session: str) -> list[seen.Changed]:

@@ -6,6 +6,7 @@ every job has; this tool only writes its submission and waits.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,7 +18,8 @@ from hub.core import limits
 from hub.core.context import Scope
 from hub.core.house import House
 from hub.jobs.actions import SubmitJob
-from hub.orchestrator.hub_tool import HubTool
+from hub.jobs.workflow_plans import StepToPlace
+from hub.orchestrator.hub_tool import HubTool, to_place, within_terms
 from hub.orchestrator.tools import Node, Progress, Run
 from hub.orchestrator.wishes import the_file, wish
 from hub.perform import perform
@@ -25,6 +27,7 @@ from hub.perform import perform
 _PACKAGES = ("gplearn", "numpy")
 NOT_INSTALLED = "gplearn is not installed on this hub; `pip install 'collegium[experiments]'` brings it"
 PROGRAM = Path(__file__).with_name("symbolic_regression.py")
+_SCRIPT = "#!/usr/bin/env python3\n" + PROGRAM.read_text("utf-8")
 MADE = "symbolic_regression/"
 
 Column = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -58,6 +61,10 @@ class MlTool:
         wish(node, KINDS)
         return [NOT_INSTALLED] if any(find_spec(package) is None for package in _PACKAGES) else []
 
+    def submits(self, node: Node, scope: Scope, session: str) -> Mapping[str, StepToPlace]:
+        """One job on this machine, which asks for no more than any."""
+        return to_place(SubmitJob(script=_SCRIPT, job_type="local"), scope, session)
+
     def begin(self, node: Node, run: Run, house: House) -> Progress:
         """Submit the job under the node's key, so that a second beginning finds the first one's job."""
         asked = wish(node, KINDS)
@@ -66,7 +73,7 @@ class MlTool:
             data = the_file(scope, run, asked.data, (".csv",))
         options = {name: value for name, value in msgspec.to_builtins(asked).items() if name != "data"}
         job = SubmitJob(
-            script="#!/usr/bin/env python3\n" + PROGRAM.read_text("utf-8"),
+            script=_SCRIPT,
             session_id=session,
             name=f"symbolic regression of {data.path}"[: limits.TITLE_CHARACTERS],
             job_type="local",
@@ -74,7 +81,7 @@ class MlTool:
             artifacts=(data.version,),
             outputs=(MADE,),
         )
-        result = perform(house, job, run.actor, run.key).result
+        result = perform(house, within_terms(job, run.terms), run.actor, run.key).result
         return self.look(node, Progress(state="RUNNING", about=result["id"]), house)
 
     def look(self, node: Node, progress: Progress, house: House) -> Progress:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -23,11 +24,11 @@ from hub.core.steps import Step, runs, when_given_up
 from hub.jobs.actions import CancelJob, cancel_job
 from hub.jobs.rules import TERMINAL
 from hub.jobs.tables import jobs
-from hub.orchestrator import plugins
+from hub.orchestrator import plugins, terms
 from hub.orchestrator.plan import node_of
 from hub.orchestrator.resuming import Pinned, pinned
 from hub.orchestrator.tables import experiment_nodes, experiments
-from hub.orchestrator.tools import TOOLS, Node, Progress, Run
+from hub.orchestrator.tools import TOOLS, Node, Progress, Run, Terms
 from hub.people import accounts
 from hub.perform import record, within
 
@@ -55,12 +56,13 @@ def run_experiment(step: Step, house: House) -> None:
         current = next((node for node in nodes if node.state in {"WAITING", "RUNNING"}), None)
         if row.state != "RUNNING" or current is None:
             return
-        before = tuple(nodes[current.place - 1].made) if current.place else ()
         node = _node(house, row, current.place)
-        progress, stands_on = _carry_on(house, row, current, node, before)
+        progress, stands_on = _carry_on(house, step, row, nodes, node)
+        cost = 0.0
         if progress.state == "FAILED" and not progress.is_final and current.tries < node.retries:
-            progress = _once_more(progress, current.tries + 1, node.retries)
-        if not _write(house, step, row, current, progress, stands_on, last=current.place == len(nodes) - 1):
+            progress, cost = _once_more(house, row, nodes, node, progress)
+        last = current.place == len(nodes) - 1
+        if not _write(house, step, row, current, progress, stands_on, last=last, cost=cost):
             return
 
 
@@ -88,14 +90,48 @@ def plan_of(house: House, row: Any) -> list[dict[str, Any]]:
     return msgspec.json.decode(sealed, type=list[dict[str, Any]])
 
 
-def _once_more(progress: Progress, failed: int, retries: int) -> Progress:
-    words = f"try {failed} of {retries + 1} failed: {progress.words}"[:2000]
-    return Progress(state="WAITING", words=words)
+def _once_more(house: House, row: Any, nodes: Sequence[Any], node: Node, failed: Progress) -> tuple[Progress, float]:
+    """The node waiting for its next try, and what the last one cost; failed for good where the budget refuses it."""
+    number = nodes[node.place].tries + 1
+    waiting = Progress(state="WAITING", words=f"try {number} of {node.retries + 1} failed: {failed.words}"[:2000])
+    if row.budget is None:
+        return waiting, 0.0
+    try:
+        with house.scope(_actor(house, row)) as scope:
+            cost = 0.0 if failed.about is None else terms.cost_of(scope, row, [failed.about])
+            refused = terms.refuses_retry(scope, row, nodes, failed, _from(house, row, node.place))
+    except HubError as problem:
+        if problem.temporary:
+            raise
+        refused = str(problem)
+    if refused:
+        return msgspec.structs.replace(failed, words=f"{failed.words}; {refused}"[:2000], is_final=True), 0.0
+    return waiting, cost
 
 
-def _carry_on(
-    house: House, row: Any, current: Any, node: Node, previous: tuple[str, ...]
-) -> tuple[Progress, Pinned | None]:
+def _from(house: House, row: Any, place: int) -> list[Node]:
+    """The nodes from this one on."""
+    return [node_of(at, given) for at, given in enumerate(plan_of(house, row)) if at >= place]
+
+
+def _terms_of(house: House, step: Step, row: Any, nodes: Sequence[Any], place: int) -> Terms:
+    """What the whole leaves this try, as it was written down before it began."""
+    if row.deadline is None and row.budget is None:
+        return Terms()
+    if nodes[place].terms is not None:
+        return msgspec.convert(nodes[place].terms, Terms)
+    with house.scope(_actor(house, row)) as scope:
+        found = terms.left(scope, row, nodes, _from(house, row, place))
+
+    def work(ctx: Context) -> None:
+        steps.renew(ctx.tx, step, ctx.now)
+        _mark(ctx, row.id, place, terms=msgspec.to_builtins(found))
+
+    record(house, OBSERVED, work)
+    return found
+
+
+def _carry_on(house: House, step: Step, row: Any, nodes: Sequence[Any], node: Node) -> tuple[Progress, Pinned | None]:
     """Begin the node or look at it; what went wrong for good is how it fares, what may pass is raised.
 
     With a node that began comes what it stood on.
@@ -104,7 +140,8 @@ def _carry_on(
     if tool is None:
         words = f"the tool {node.tool} is not installed any more ({plugins.HOW_INSTALLED})"
         return Progress(state="FAILED", words=words, is_final=True), None
-    stands_on = None
+    stands_on, current = None, nodes[node.place]
+    previous = tuple(nodes[node.place - 1].made) if node.place else ()
     try:
         if current.state == "RUNNING":
             begun = Progress(state="RUNNING", words=current.words, about=current.about, made=tuple(current.made))
@@ -112,7 +149,14 @@ def _carry_on(
         key = f"{row.id}:{current.place}" + (f":{current.tries}" if current.tries else "")
         with house.scope(_actor(house, row)) as scope:
             stands_on = pinned(scope, row.session, node, previous)
-        run = Run(experiment=row.id, session=row.session, actor=_actor(house, row), key=key, previous=previous)
+        run = Run(
+            experiment=row.id,
+            session=row.session,
+            actor=_actor(house, row),
+            key=key,
+            previous=previous,
+            terms=_terms_of(house, step, row, nodes, node.place),
+        )
         return tool.begin(node, run, house), stands_on
     except HubError as problem:
         if problem.temporary:
@@ -130,9 +174,17 @@ def _actor(house: House, row: Any) -> Actor:
 
 
 def _write(
-    house: House, step: Step, row: Any, current: Any, progress: Progress, stands_on: Pinned | None, *, last: bool
+    house: House,
+    step: Step,
+    row: Any,
+    current: Any,
+    progress: Progress,
+    stands_on: Pinned | None,
+    *,
+    last: bool,
+    cost: float = 0.0,
 ) -> bool:
-    """Keep how the node fares; whether to go on with the next one at once."""
+    """Keep how the node fares, and what a try that failed has cost; whether to go on with the next one at once."""
 
     def work(ctx: Context) -> bool:
         steps.renew(ctx.tx, step, ctx.now)
@@ -152,7 +204,9 @@ def _write(
             ctx.about("experiment", row.id, row.session, **facts)
         if progress.state == "WAITING":
             tries = current.tries + 1
-            _mark(ctx, row.id, current.place, tries=tries)
+            _mark(ctx, row.id, current.place, tries=tries, terms=None)
+            spent = experiments.c.spent + cost
+            ctx.execute(sa.update(experiments).where(experiments.c.id == row.id).values(spent=spent))
             ctx.enqueue(STEP, row.id, due_at=ctx.now + LOOK_AGAIN * min(2**tries, 60))
             steps.finish(ctx.tx, step, ctx.now)
             return False

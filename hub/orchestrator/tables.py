@@ -20,6 +20,9 @@ experiments = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),  # RUNNING | SUCCEEDED | FAILED | CANCELLED
     sa.Column("at", Instant, nullable=False),
     sa.Column("ended_at", Instant),
+    sa.Column("deadline", Instant),
+    sa.Column("budget", sa.Float),
+    sa.Column("spent", sa.Float, nullable=False, server_default="0"),  # by tries that failed
     sa.Column("resumes", sa.String(40)),  # the earlier run whose first nodes stand here as well
 )
 
@@ -35,5 +38,6 @@ experiment_nodes = sa.Table(
     sa.Column("about", sa.String(64)),
     sa.Column("made", Json, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False, server_default="0"),  # that failed
+    sa.Column("terms", Json),  # what the whole leaves this try, written down before it begins (terms.py)
     sa.Column("pinned", Json),  # what it stood on when it began (resuming.py)
 )

@@ -8,12 +8,14 @@ once, and is then asked how the node fares until it has ended. What a node made 
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from hub.core.context import Actor, Scope
 from hub.core.house import House
+from hub.jobs.workflow_plans import StepToPlace
 
 TOOL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 State = Literal["WAITING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED", "SKIPPED"]
@@ -48,6 +50,13 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     is_final: bool = False
 
 
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What the deadline and the budget of a whole experiment leave one try of a node: seconds, and money at most."""
+
+    within: float | None = None
+    budget: float | None = None
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """What a tool is told of the run a node belongs to. `key` is the same whenever this try is begun again."""
 
@@ -56,6 +65,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     actor: Actor
     key: str
     previous: tuple[str, ...]
+    terms: Terms = Terms()
 
 
 class Tool(Protocol):
@@ -69,6 +79,14 @@ class Tool(Protocol):
 
     def look(self, node: Node, progress: Progress, house: House) -> Progress:
         """How a node that is running fares now."""
+
+
+@runtime_checkable
+class Submits(Protocol):
+    """What a tool whose nodes submit jobs has besides, so that they count for what the whole may take."""
+
+    def submits(self, node: Node, scope: Scope, session: str) -> Mapping[str, StepToPlace]:
+        """The jobs the node will submit, by step; none for a node that submits nothing."""
 
 
 TOOLS: dict[str, Tool] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from hub.core import limits
 from hub.core.access import Guarded, guards
 from hub.core.clock import iso
 from hub.core.context import Scope
+from hub.orchestrator import terms
 from hub.orchestrator.tables import experiment_nodes, experiments
 from hub.people.views import PersonView, people
 from hub.sessions.names import full_name
@@ -41,7 +43,8 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
 class ExperimentView(msgspec.Struct, frozen=True, kw_only=True):
     """An experiment: RUNNING, SUCCEEDED, FAILED or CANCELLED, with its nodes in their order.
 
-    `resumes` is the earlier run whose first nodes stand in this one.
+    `resumes` is the earlier run whose first nodes stand in this one. `deadline` and `budget` are of all nodes together,
+    `comes_to` what those that began have cost and may cost yet.
     """
 
     experiment: str
@@ -54,6 +57,9 @@ class ExperimentView(msgspec.Struct, frozen=True, kw_only=True):
     resumes: str | None
     by: PersonView
     nodes: list[NodeView]
+    deadline: dt.datetime | None = None
+    budget: float | None = None
+    comes_to: float | None = None
 
 
 @guards("experiment")
@@ -99,6 +105,9 @@ def of(scope: Scope, experiment_id: str) -> ExperimentView:
         ended=None if row.ended_at is None else iso(row.ended_at),
         resumes=row.resumes,
         by=people(scope, {row.by})[row.by],
+        deadline=row.deadline,
+        budget=row.budget,
+        comes_to=None if row.budget is None else terms.spent_by(scope, row, nodes),
         nodes=[
             NodeView(
                 place=node.place,

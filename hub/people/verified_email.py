@@ -7,6 +7,7 @@ somebody's. That an address belongs to an account already is told to whoever hol
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -194,3 +195,14 @@ def landing(scope: Scope, secret: str) -> Landing | None:
         return None
     row = scope.execute(sa.select(persons).where(persons.c.id == found.person)).one()
     return Landing(found.facts["email"], row.name, row.handle, found.person == scope.actor.id)
+
+
+def of_people(scope: Scope, people: Collection[str]) -> dict[str, str]:
+    """One proved address of each of these people who has one and whose account is not disabled."""
+    rows = scope.execute(
+        sa.select(emails.c.person, sa.func.min(emails.c.email).label("email"))
+        .join(persons, persons.c.id == emails.c.person)
+        .where(emails.c.person.in_(people), emails.c.verified_at.is_not(None), persons.c.disabled_at.is_(None))
+        .group_by(emails.c.person)
+    )
+    return {row.person: row.email for row in rows}

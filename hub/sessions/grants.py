@@ -11,7 +11,7 @@ from hub.core.context import Actor, Context, Scope
 from hub.core.database import Tx
 from hub.core.errors import NotAllowed, NotFound
 from hub.core.ids import new_id
-from hub.core.roles import SessionRole, may_grant, strongest
+from hub.core.roles import SESSION_PERMISSIONS, SessionRole, may_grant, strongest
 from hub.people import accounts
 from hub.people.tables import persons
 from hub.sessions import rules
@@ -150,6 +150,16 @@ def no_students(scope: Scope, session_id: str) -> frozenset[str]:
     owner = str(scope.execute(_OWNER, {"session_id": session_id}).scalar())
     others = {each for each, held in roles.items() if "student" not in held or held & {"teacher", "admin", "owner"}}
     return frozenset(others | {owner})
+
+
+def who_may(scope: Scope, session_id: str, permission: str) -> list[str]:
+    """The people whose role in a session, owner among them, holds a permission; in a fixed order."""
+    roles = [role for role, held in SESSION_PERMISSIONS.items() if permission in held]
+    granted = scope.execute(
+        sa.select(grants.c.subject).where(grants.c.session == session_id, grants.c.role.in_(roles), lasting(scope.now))
+    ).scalars()
+    owner = str(scope.execute(_OWNER, {"session_id": session_id}).scalar())
+    return sorted({*granted, *([owner] if "owner" in roles else [])})
 
 
 def is_student(scope: Scope, session_id: str, person: str) -> bool:

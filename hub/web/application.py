@@ -33,12 +33,12 @@ from hub.web import (
     live_calls,
     live_drafts,
     openapi,
-    planned,
     preview,
     problems,
     routes,
     signing_in,
     streams,
+    submitting,
     uploads,
 )
 from hub.web import metrics as measures
@@ -99,7 +99,7 @@ def create(house: House) -> Starlette:
         *agents.ROUTES,
         *(Route(v.path, endpoints.view(v.answer, v.takes), methods=["GET"]) for v in routes.VIEWS),
         Route("/do", endpoints.do, methods=["POST"]),
-        Route("/jobs/plan", planned.plan, methods=["POST"]),
+        *submitting.ROUTES,
         *signing_in.ROUTES,
         *clusters.ROUTES,
         Route("/signin/{token}", endpoints.spends("sign_in"), methods=["POST"]),

@@ -23,7 +23,9 @@ from hub.jobs.clusters.diagnosis import Line
 from hub.web import endpoints
 from hub.web.endpoints import house_of
 from hub.web.pages import clusters as page
-from hub.web.pages.clusters import Asked, Said
+from hub.web.pages import forms
+from hub.web.pages.clusters import Said
+from hub.web.pages.forms import Asked
 
 # Told beside the form; everything else is an error like any other.
 TOLD = (InvalidInput, Conflict, TooMany, Unavailable)
@@ -66,7 +68,7 @@ async def add(request: Request) -> Response:
     except TOLD as refusal:
         error = refusal
         if error.code == "private_key_refused":
-            given = {name: "" if name == page.field_of(error) else value for name, value in given.items()}
+            given = {name: "" if name == forms.field_of(error) else value for name, value in given.items()}
         again = _again(given, fields["fingerprint"], error)
         status = 200 if error.code == "compare_fingerprint" else error.status
         return await _drawn(request, actor, lambda scope: page.add(scope, again, onward), status, error)
@@ -170,19 +172,19 @@ def _again(given: dict[str, str], fingerprint: str, error: HubError) -> Asked:
     if error.code == "compare_fingerprint":
         return _compare(given, [(given["host"], error.errors[0])], error.errors[0])
     if error is _UNCOMPARED:
-        return _compare(given, [(given["host"], fingerprint)], fingerprint, page.full(error.message))
-    return page.asked(given, error)
+        return _compare(given, [(given["host"], fingerprint)], fingerprint, forms.full(error.message))
+    return forms.asked(given, error)
 
 
 def _said(what: str, fields: dict[str, str], error: HubError) -> Said:
     """What came of a deed, for the page of the cluster."""
-    told, hint = page.full(error.message), page.full(error.hint)
+    told, hint = forms.full(error.message), forms.full(error.hint)
     if error.code == "compare_fingerprint":
         return Said(what, compare=error.errors[0])
     if error is _UNCOMPARED:
         return Said(what, compare=fields["fingerprint"], wrong=told)
     field = {"join": "login", "certify": "certificate"}.get(what, "")
-    if field and page.field_of(error) == field:
+    if field and forms.field_of(error) == field:
         value = "" if error.code == "private_key_refused" else fields[field]
         return Said(what, wrong=f"{told} {hint}".strip(), value=value, way=fields.get("way", ""))
     return Said(what, told, hint)

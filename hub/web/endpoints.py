@@ -178,9 +178,8 @@ async def form_of(request: Request) -> list[tuple[str, str]]:
 async def do(request: Request) -> Response:
     """POST /do: the door for HTML forms, on the same actions.
 
-    Fields are those of the action; a dot descends (`entry.title`, `participants.0.email`), `[]` makes a list, `[,]` one
-    whose items stand between commas (`artifacts[,]`), an empty field is one not given. `next` is where the browser
-    goes, with `{name}` filled in from the result.
+    Fields are those of the action, named as `envelope_of` says. `next` is where the browser goes, with `{name}` filled
+    in from the result.
     """
     actor = await actor_of(request, anonymous=True)
     pairs = await form_of(request)
@@ -242,34 +241,66 @@ def local_path(onward: str, result: dict[str, Any] | None = None) -> str:
     return local(onward)
 
 
+# How the text of one field makes several items: by what stands behind its name.
+_ENDINGS = ("[]", "[,]", "[lines]", "[pairs]")
+
+
 def envelope_of(pairs: list[tuple[str, str]]) -> dict[str, Any]:
-    """The action's fields of a form, without those that are for the browser. Raises InvalidInput."""
+    """The action's fields of a form, without those that are for the browser. Raises InvalidInput.
+
+    A dot descends (`entry.title`, `participants.0.email`), an empty field is one not given. `[]` makes a list, `[,]`
+    one whose items stand between commas (`artifacts[,]`), `[lines]` one of lines; `[pairs]` makes names and values of
+    lines that are written as NAME=VALUE.
+    """
     envelope: dict[str, Any] = {}
     for name, value in pairs:
         if name in {"next", "idempotency_key"}:
             continue
-        many = name.endswith(("[]", "[,]"))
-        *path, last = name.removesuffix("[]").removesuffix("[,]").split(".")
+        ending = next((each for each in _ENDINGS if name.endswith(each)), "")
+        *path, last = name.removesuffix(ending).split(".")
         if len(path) > 4:
             raise InvalidInput("the field's name is nested too deeply", path=name[:100])
-        if value == "" and not many:
+        if value == "" and not ending:
             continue
+        text = value.replace("\r\n", "\n")
         place = envelope
         for step in path:
             place = place.setdefault(step, {})
             if not isinstance(place, dict):
                 raise InvalidInput("the field's name contradicts another", path=name[:100])
-        if many:
+        if not ending:
+            if last in place:
+                raise InvalidInput("the field is given twice", path=name[:100])
+            place[last] = text
+        elif ending == "[pairs]":
+            _add_pairs(place.setdefault(last, {}), text, name)
+        else:
             found = place.setdefault(last, [])
             if not isinstance(found, list):
                 raise InvalidInput("the field's name contradicts another", path=name[:100])
-            parts = [part.strip() for part in value.split(",")] if name.endswith("[,]") else [value]
-            found.extend(part.replace("\r\n", "\n") for part in parts if part)
-        elif last in place:
-            raise InvalidInput("the field is given twice", path=name[:100])
-        else:
-            place[last] = value.replace("\r\n", "\n")
+            found.extend(_items(text, ending))
     return {name: _numbered(value) for name, value in envelope.items()}
+
+
+def _items(text: str, ending: str) -> list[str]:
+    if ending == "[lines]":
+        return [line for line in text.split("\n") if line.strip()]
+    parts = [part.strip() for part in text.split(",")] if ending == "[,]" else [text]
+    return [part for part in parts if part]
+
+
+def _add_pairs(found: Any, text: str, field: str) -> None:
+    if not isinstance(found, dict):
+        raise InvalidInput("the field's name contradicts another", path=field[:100])
+    for line in text.split("\n"):
+        name, sign, value = line.partition("=")
+        if not line.strip():
+            continue
+        if not sign:
+            raise InvalidInput(f"{line.strip()[:60]!r} is not written as NAME=VALUE", path=field[:100])
+        if name.strip() in found:
+            raise InvalidInput(f"{name.strip()[:60]} is given twice", path=field[:100])
+        found[name.strip()] = value
 
 
 def _numbered(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""POST /api/jobs/preview and its page: a submission tried dry. It reads, so no line of the ledger tells of it."""
+"""POST /api/jobs/preview: a submission tried dry. It reads, so no line of the ledger tells of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from anyio import to_thread
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from hub.core import actions, limits
@@ -17,7 +17,6 @@ from hub.core.house import House
 from hub.jobs import preview as previews
 from hub.jobs.assumed import Assumed, AssumedFile
 from hub.web import endpoints
-from hub.web.pages import preview as page
 
 PATH = "/api/jobs/preview"
 
@@ -45,21 +44,4 @@ async def answer(request: Request) -> Response:
     return endpoints.json_response(await to_thread.run_sync(_look, endpoints.house_of(request), actor, action, files))
 
 
-async def show(request: Request) -> Response:
-    """The form to submit a job, answered with a page of what it would start and a button that does."""
-    actor = await endpoints.actor_of(request)
-    pairs = [pair for pair in await endpoints.form_of(request) if pair[0] != "idempotency_key"]
-    action = actions.from_form(endpoints.envelope_of(pairs))
-    house = endpoints.house_of(request)
-
-    def look() -> str:
-        with house.scope(actor) as scope:
-            return page.show(scope, previews.preview(scope, action), pairs)
-
-    return HTMLResponse(await to_thread.run_sync(look), headers={"Cache-Control": "no-store"})
-
-
-ROUTES: list[Any] = [
-    Route(PATH, answer, methods=["POST"]),
-    Route("/jobs/preview", show, methods=["POST"]),
-]
+ROUTES: list[Any] = [Route(PATH, answer, methods=["POST"])]

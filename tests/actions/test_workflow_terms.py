@@ -128,7 +128,7 @@ def test_what_is_submitted_keeps_its_share_and_the_whole_is_told(
     assert view.comes_to == pytest.approx(1.4)
     said = of_workflow(view).says
     assert said == (
-        "No of three steps done. It comes to 1.40 at most, of a budget of 2.00. "
+        "None of three steps done. It comes to 1.40 at most, of a budget of 2.00. "
         "It is to have ended by 1 Jun 2024, 16:00 UTC."
     )
 

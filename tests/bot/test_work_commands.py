@@ -190,6 +190,19 @@ def test_what_is_wrong_with_a_file_of_nodes_is_said(
     assert said in collegium("experiment", "submit", "dag.json", code=code).err
 
 
+def test_an_experiment_is_given_a_deadline_and_a_budget_by_options_or_in_its_file(
+    collegium: Collegium, dag: Path
+) -> None:
+    node = '"tool": "distributed_collaboration", "action": "job_submit", "job_type": "local"'
+    job = f'{{{node}, "script": "#!/bin/sh\\ntrue"}}'
+    dag.write_text(f'{{"dag": [{job}], "within": "8:00:00", "budget": 3}}')
+    said = collegium("experiment", "submit", "dag.json", "--budget", "2.5")
+    assert "of a budget of 2.50" in "".join(said.lines) and "to end by" in "".join(said.lines)
+    dag.write_text(f"[{job}]")
+    refused = collegium("experiment", "submit", "dag.json", "--within", "soon", code=INVALID)
+    assert "soon" in refused.err and "--within" in refused.err
+
+
 def test_an_experiment_that_is_not_there_is_not_found(collegium: Collegium, dag: Path) -> None:
     assert "Did you mean `experiment submit dag.json`" in collegium("experiment", "submit", "dog.json", code=5).err
     for words in (["show", "dag_nothing"], ["cancel", "dag_nothing"], ["resume", "dag_nothing"]):

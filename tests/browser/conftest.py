@@ -139,11 +139,13 @@ def look(chromium: Browser, world: World) -> Iterator[Look]:
 def _note(said: Any, path: str, complaints: list[str]) -> None:
     # This process serves no sockets, so a room says that it cannot be reached; that a form came back with what is wrong
     # beside its fields is noted by the browser itself. Everything else is a fault.
-    if said.text.startswith("Failed to load resource") and "/clusters" in said.location["url"]:
+    came_back = ("/jobs/submit", "/jobs/plan", "/jobs/preview")
+    url = said.location["url"]
+    if said.text.startswith("Failed to load resource") and ("/clusters" in url or url.endswith(came_back)):
         return
     # A form that is answered with a question is none either: Chromium tells its status all the same.
-    if "status of 409" in said.text and said.location["url"].endswith("/do"):
+    if "status of 409" in said.text and url.endswith("/do"):
         return
     # This process serves no sockets, so a room says that it cannot be reached; everything else is a fault.
-    if said.type in ("error", "warning") and "WebSocket" not in said.text and "/ws?" not in said.location["url"]:
+    if said.type in ("error", "warning") and "WebSocket" not in said.text and "/ws?" not in url:
         complaints.append(f"{path}: {said.text}")

@@ -28,7 +28,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def written(look: Look, world: World, script: str, press: str, **options: object) -> Page:
     page = look(f"/s/{world.name}/jobs", **options)
-    page.get_by_label("Script").fill(script)
+    page.get_by_label("Script", exact=True).fill(script)
     page.get_by_role("button", name=press).click()
     page.locator("html[data-alive]").wait_for(state="attached")
     return page

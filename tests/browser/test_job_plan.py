@@ -26,7 +26,7 @@ def test_the_places_are_shown_and_the_one_that_was_shown_is_submitted_to(
 ) -> None:
     account = account_on(world.house, world.ana, "raven" if theme == "light" else "swift")
     page = look(f"/s/{world.name}/jobs", theme=theme)
-    page.get_by_label("Script").fill("#!/bin/sh\necho here\n")
+    page.get_by_label("Script", exact=True).fill("#!/bin/sh\necho here\n")
     page.get_by_label("At most this long").fill("30")
     page.get_by_role("button", name="Show where it would run").click()
     page.get_by_role("heading", name="Where it would run").wait_for()

@@ -130,9 +130,9 @@ def test_another_key_than_the_compared_one_is_told_and_stores_nothing(
     ("name", "value", "said"),
     [
         ("name", "Raven!", "small letters, digits and dashes"),
-        ("name", "", "length"),
+        ("name", "", "needed"),
         ("host", "-oProxyCommand=x", "no name or address of a host"),
-        ("port", "many", "int"),
+        ("port", "many", "whole number"),
         ("port", "70000", "65535"),
         ("root", "relative", "given in full"),
         ("path", "/opt/slurm/bin, bin", "given in full"),

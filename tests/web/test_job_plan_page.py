@@ -70,9 +70,22 @@ def test_the_form_tells_of_a_quota_instead_of_offering_to_submit(
     assert "can raise it" in said and "Submit to" not in said
 
 
-def test_what_the_form_got_wrong_is_said_like_everywhere(application: Starlette, world: World) -> None:
-    said = words_of(asked(browser(application, world, world.ana), world, budget="much"))
-    assert "400 invalid_input" in said
+def test_a_place_that_cannot_honour_what_was_asked_is_told_of_beside_each_field_before_anything_is_submitted(
+    application: Starlette, world: World
+) -> None:
+    anas = browser(application, world, world.ana)
+    page = asked(anas, world, cluster="local", **{"resources.gpus": "2", "environment.modules[,]": "gcc/12"})
+    said = words_of(page)
+    assert "GPUs are not given to local jobs" in said and "Modules are not there outside a cluster" in said
+    assert page.count('aria-invalid="true"') == 2
+
+
+def test_a_place_that_cannot_honour_it_stands_in_the_table_with_its_reason(
+    application: Starlette, world: World, house: House
+) -> None:
+    said = words_of(asked(browser(application, world, world.ana), world, **{"resources.gpus": "2"}))
+    assert "Where it would run" in said and "raven" in said
+    assert "GPUs are not given to local jobs" in said and "resources.gpus" not in said
 
 
 def test_quotas_stand_on_the_pages_of_use(client: Client, ana: Actor, operator: Actor, perform: Perform) -> None:

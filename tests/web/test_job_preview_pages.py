@@ -84,7 +84,7 @@ def test_a_page_previews_and_its_button_submits_the_same(browser: TestClient, la
     shown = browser.post("/jobs/preview", data={**form, "script": script, "artifacts[,]": ""})
     assert shown.status_code == 200 and "Nothing is recorded yet" in shown.text
     assert "given/script" in shown.text and "&lt;b&gt;" in shown.text and "<b>'" not in shown.text
-    done = browser.post("/do", data=dict(fields(shown.text)))
+    done = browser.post("/jobs/submit", data=dict(fields(shown.text)))
     assert done.status_code == 303 and done.headers["location"].startswith("/jobs/job_")
 
 
@@ -101,7 +101,8 @@ def test_a_page_asks_before_a_changed_script_runs_and_its_button_runs_it(browser
     assert browser.post("/do", data=again).status_code == 303
 
 
-def test_a_preview_of_nonsense_is_the_page_that_every_error_has(browser: TestClient, lab: Lab) -> None:
+def test_a_preview_of_nonsense_is_the_form_again_with_what_is_wrong(browser: TestClient, lab: Lab) -> None:
     said = browser.post("/jobs/preview", data={"action": "job_submit", "session_id": lab.id, "script": "nope.py"})
-    assert said.status_code == 400 and "That could not be understood" in said.text
+    assert said.status_code == 400 and "the session has no" in html.unescape(said.text).casefold()
+    assert 'aria-invalid="true"' in said.text and "nope.py</textarea>" in said.text
     assert browser.post("/jobs/preview", data={"action": "job_cancel", "job": "1"}).status_code == 400

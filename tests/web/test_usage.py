@@ -9,8 +9,10 @@ from starlette.testclient import TestClient
 
 from hub.core.context import Actor
 from hub.core.house import House
+from tests.actions.notebook_fixtures import grant
 from tests.conftest import Perform
 from tests.web.conftest import Client
+from tests.web.test_pages import words_of
 
 SCRIPT = "#!/bin/sh\ntrue\n"
 
@@ -60,3 +62,27 @@ def test_a_term_that_is_none_is_refused(client: Client, ana: Actor, days: str) -
     for path in ("/api/usage", "/resources"):
         assert client(ana).get(f"{path}?days={days}").status_code < 500
     assert client(ana).get(f"/api/usage?days={days}").status_code in (400, 422)
+
+
+def test_a_quota_that_is_nearly_used_needs_whoever_leads_and_its_page_shows_who_used_it(
+    client: Client, house: House, ana: Actor, ben: Actor, perform: Perform
+) -> None:
+    session = perform(ana, "session_create", name="physics", title="Physics")["session"]
+    grant(house, session, ben, "student")
+    perform(ana, "quota_set", session_id=session, students=True, core_hours=10)
+    perform(ana, "quota_set", session_id=session, students=True, each=True, core_hours=9)
+    job = {"session_id": session, "job_type": "local", "script": SCRIPT, "resources": {"time": 540}}
+    perform(ben, "job_submit", **job)
+    home = words_of(client(ana).get("/").text)
+    assert "The class ana/physics has used 90 % of a quota" in home
+    assert "9 of 10 core hours in 30 days used or reserved. You can raise it." in home
+    own = words_of(client(ben).get("/").text)
+    assert (
+        "Each student of ana/physics has used 100 % of a quota" in own and "Who leads ana/physics can raise it" in own
+    )
+    assert "The class ana/physics has used" not in own
+    page = words_of(client(ana).get("/s/ana/physics/usage").text)
+    assert "What each used of theirs" in page and "Ben, as a student 9 of 9 core hours in 30 days" in page
+    assert "What each used of theirs" not in words_of(client(ben).get("/s/ana/physics/usage").text)
+    told = client(ana).get(f"/api/sessions/{session}/quotas").json()
+    assert [(one["person"]["handle"], one["amounts"][0]["used"]) for one in told["people"]] == [("ben", 9.0)]

@@ -102,7 +102,8 @@ def _unasked(work: Work) -> Finding:
         return Finding(name="jobs", holds=True, words="None of yours waits or runs there.")
     one = work.alive == 1
     words = f"{work.alive} of yours {'has' if one else 'have'} not ended there, as far as the hub knows."
-    hint = "They go on by themselves; with a new certificate the hub sees what became of them."
+    goes = "It goes on by itself; with a new certificate the hub sees what became of it."
+    hint = goes if one else "They go on by themselves; with a new certificate the hub sees what became of them."
     return Finding(name="jobs", holds=None, words=words, hint=hint)
 
 
@@ -146,5 +147,6 @@ def _jobs(work: Work, now: dt.datetime) -> Finding:
     words = f"{work.alive} of yours {'has' if one else 'have'} not ended there."
     if work.watched_until is not None and work.watched_until > now:
         return Finding(name="jobs", holds=True, words=f"{words} The hub watches {'it' if one else 'them'}.")
-    hint = "They go on by themselves. Ask the operator whether the hub's agents run."
+    goes = "It goes on by itself" if one else "They go on by themselves"
+    hint = f"{goes}. Ask the operator whether the hub's agents run."
     return Finding(name="jobs", holds=False, words=f"{words} Nobody watches {'it' if one else 'them'} now.", hint=hint)

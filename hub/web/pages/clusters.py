@@ -12,7 +12,6 @@ from urllib.parse import quote
 import msgspec
 
 from hub.core.context import Scope
-from hub.core.errors import HubError
 from hub.core.roles import Allowed
 from hub.jobs.clusters import doctor, reports, views
 from hub.jobs.clusters.diagnosis import Line
@@ -22,6 +21,7 @@ from hub.jobs.clusters.views import AccountView, ClusterView
 from hub.jobs.port import Load, Standing
 from hub.web.pages import frames, own, render, words
 from hub.web.pages.faces import Crumb, Fact, State
+from hub.web.pages.forms import Asked, full
 
 NOT_JOINED = State("No account", "later")
 TO_TEST = State("To be tested", "waiting", "wait")
@@ -55,27 +55,6 @@ class Found(msgspec.Struct, frozen=True):
 
     finding: Finding | Line
     state: State
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A form as it was sent, and what came of it: words beside fields, words of its own, keys to compare."""
-
-    fields: dict[str, str] = {}
-    wrong: dict[str, str] = {}
-    said: str = ""
-    hint: str = ""
-    compare: list[tuple[str, str]] = []  # (whose, fingerprint)
-    sent: dict[str, str] = {}  # what goes along hidden while a key is compared
-
-    def value(self, name: str, default: str = "") -> str:
-        return self.fields.get(name, default)
-
-    def beside(self, name: str) -> str:
-        return self.wrong.get(name, "")
-
-    def has(self, names: list[str]) -> bool:
-        """Whether anything was filled in, or is wrong, in one of these."""
-        return any(self.fields.get(name) or name in self.wrong for name in names)
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -172,29 +151,6 @@ def state(mine: AccountView | None) -> State:
     if mine.standing is not None and not mine.standing.reached:
         return AWAY
     return ENDING if mine.certificate is not None and mine.certificate.state == "ending" else READY
-
-
-def asked(fields: dict[str, str], error: HubError) -> Asked:
-    """A form that was refused: beside the field the error names, or above them all."""
-    field = field_of(error)
-    told = full(error.message)
-    if field in fields:
-        return Asked(fields=fields, wrong={field: f"{told} {full(error.hint)}".strip()}, said=_SEE)
-    return Asked(fields=fields, said=told, hint=full(error.hint))
-
-
-_SEE = "Nothing was stored. What is wrong stands beside its field."
-
-
-def field_of(error: HubError) -> str:
-    """The form's name for the field an error is about: `$.params.jump.host_keys[0]` is `jump.host_keys`."""
-    return (error.path or "").removeprefix("$.params.").removeprefix("$.").partition("[")[0]
-
-
-def full(text: str) -> str:
-    """Words as a sentence."""
-    text = words.sentence(text)
-    return text if not text or text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _says(known: list[ClusterView], *, may_add: bool) -> str:

@@ -31,6 +31,14 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     results: list[Result]
 
 
+class Resuming(msgspec.Struct, frozen=True, kw_only=True):
+    """The form that runs it again within a deadline and a budget of its own; `budget` is what is left of the last."""
+
+    had_terms: bool
+    budget: str
+    hint: str
+
+
 class Face(msgspec.Struct, frozen=True, kw_only=True):
     """The experiment itself."""
 
@@ -41,6 +49,7 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
     done: bool
     says: str
     acts: list[Act]
+    resumes: Resuming | None
 
 
 def show(scope: Scope, params: dict[str, str]) -> str:
@@ -77,6 +86,7 @@ def _face(scope: Scope, view: ExperimentView) -> Face:
         fields={"tool": "experiment_orchestrator", "resume": view.experiment},
         next="/experiments/{experiment}",
     )
+    had_terms = view.budget is not None or view.deadline is not None
     stoppable = not over and scope.access.may(view.session, "job:cancel")
     resumable = view.state in {"FAILED", "CANCELLED"} and scope.access.may(view.session, "experiment:run")
     return Face(
@@ -86,8 +96,17 @@ def _face(scope: Scope, view: ExperimentView) -> Face:
         state=job_state(view.state),
         done=over,
         says=steps.experiment_says(view),
-        acts=[*([cancel] if stoppable else []), *([resume] if resumable else [])],
+        acts=[*([cancel] if stoppable else []), *([resume] if resumable and not had_terms else [])],
+        resumes=_resuming(view, scope.settings.currency) if resumable else None,
     )
+
+
+def _resuming(view: ExperimentView, currency: str) -> Resuming:
+    hint = "What it may cost at most" + (f", in {currency}." if currency else ".")
+    if view.budget is None:
+        return Resuming(had_terms=view.deadline is not None, budget="", hint=hint)
+    left = f"{max(0.0, view.budget - (view.comes_to or 0.0)):.2f}"
+    return Resuming(had_terms=True, budget=left, hint=f"{hint} Of the last one, {left} is left.")
 
 
 def _line(node: NodeView) -> Line:

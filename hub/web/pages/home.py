@@ -9,16 +9,17 @@ import sqlalchemy as sa
 
 from hub.artifacts import views as artifacts
 from hub.core.context import ANYONE, Scope
-from hub.jobs import rules
+from hub.jobs import quota_warnings, rules
 from hub.jobs import views as jobs
 from hub.jobs.clusters import views as clusters
+from hub.jobs.quota_warnings import CloseView
 from hub.jobs.tables import jobs as jobs_table
 from hub.notebook import views as notebook
 from hub.sessions import invitations
 from hub.sessions import views as sessions
 from hub.sessions.views import SessionView
 from hub.web.pages import clusters as clusters_page
-from hub.web.pages import frames, invitation, pictures, render, signin, words
+from hub.web.pages import frames, invitation, pictures, render, signin, usage, words
 from hub.web.pages import jobs as jobs_page
 from hub.web.pages.faces import Act, Card, Need, State, Way
 
@@ -76,7 +77,7 @@ def _says(scope: Scope, needs: int) -> str:
 
 
 def _needs(scope: Scope, mine: list[SessionView], own: list[jobs.JobRow]) -> list[Need]:
-    """Jobs of mine that ended badly, entries I wrote and did not sign, invitations; the newest first."""
+    """Jobs of mine that ended badly, entries I wrote and did not sign, invitations, quotas; the newest first."""
     found = [
         Need("warn", "bad", f"Job {row.number} · {row.name}: {row.state.replace('_', ' ').lower()}",
              f"{row.reason} In {row.session_name}.", row.ended_at, Act("See why", href=f"/jobs/{row.id}"))
@@ -94,11 +95,29 @@ def _needs(scope: Scope, mine: list[SessionView], own: list[jobs.JobRow]) -> lis
             if not row.signatures and row.author.id == scope.actor.id
         ]  # fmt: skip
     found += _invited(scope)
+    found += [_quota(each, scope) for each in quota_warnings.close(scope)] if scope.actor.kind == "person" else []
     found.sort(key=lambda need: need.at, reverse=True)
     found = found[:_NEEDS]
     if found:
         found[0] = msgspec.structs.replace(found[0], act=msgspec.structs.replace(found[0].act, look="main"))
     return found
+
+
+def _quota(one: CloseView, scope: Scope) -> Need:
+    """A quota of one's own that is nearly used, or of a session one leads."""
+    bound = usage.bound(one.quota, one.amount, scope.settings.currency)
+    have = "have" if one.quota.kind == "person" else "has"
+    href = "/resources" if one.session is None else f"/s/{one.session_name}/usage"
+    return Need(
+        "warn",
+        "bad" if bound.share >= 1 else "wait",
+        f"{bound.name} {have} used {bound.share:.0%} of a quota".replace("%", " %"),
+        f"{bound.used} of {bound.most} used or reserved. "
+        + ("You" if one.mine else words.sentence(one.quota.who))
+        + " can raise it.",
+        one.at,
+        Act("See the use", href=href),
+    )
 
 
 def _invited(scope: Scope) -> list[Need]:
@@ -145,7 +164,7 @@ def _this_hub(scope: Scope) -> Backend:
     """This machine: how many of its places are taken, whoever took them."""
     taken, places = _taken(scope), scope.settings.running_jobs
     full = taken >= places
-    text = f"{words.sentence(words.number(taken)) if taken else 'None'} of {words.number(places)} places taken"
+    text = f"{words.sentence(words.part(taken))} of {words.number(places)} places taken"
     return Backend("This hub", text, State("Full", "waiting", "wait") if full else State("Free", "good", "ok"))
 
 

@@ -18,7 +18,7 @@ from hub.jobs.transitions import LOCAL
 from hub.jobs.views import JobView
 from hub.ledger import followers
 from hub.sessions import views as sessions
-from hub.web.pages import frames, log_lines, pictures, render, steps, words
+from hub.web.pages import frames, job_form, log_lines, pictures, render, steps, words
 from hub.web.pages.artifact import Lineage, pictured
 from hub.web.pages.faces import Act, Fact, Lacking, State, Step, Usage, job_state
 
@@ -83,7 +83,7 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         outputs_say=_outputs_say(view, len(files)),
         lineage=_lineage(view) if view.inputs or view.outputs else None,
         workflow=None if view.of_workflow is None else steps.of_workflow(view.of_workflow, view.id),
-        notes=(*placing(view), *view.notes),
+        notes=(*placing(view), *map(job_form.in_words, view.notes)),
         usage=_usage(view),
         hints=view.efficiency.hints if view.efficiency else (),
         setup=_setup(view, way_in),

@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 
-import msgspec
-
 from hub.core.context import Scope
 from hub.jobs import rules
 from hub.jobs import views as jobs
-from hub.jobs.clusters import choosing, kubernetes_choosing
-from hub.jobs.clusters.views import kind_of
 from hub.orchestrator import views as experiments
 from hub.orchestrator.views import ExperimentView
 from hub.sessions import views as sessions
-from hub.web.pages import frames, render, steps, words
+from hub.web.pages import frames, job_form, render, steps, words
 from hub.web.pages.faces import Act, Crumb, JobRow, Way, job_state
-
-
-class Form(msgspec.Struct, frozen=True):
-    """Where the form to submit a job sends it, and the clusters its reader can choose from.
-
-    On those in `own` it runs under the reader's own account, on those in `shared` under the hub's.
-    """
-
-    session: str
-    own: list[str]
-    shared: list[str]
-    watched: list[str]  # those on which a job submitted by other means can be watched
 
 
 def show(scope: Scope, params: dict[str, str]) -> str:
@@ -45,16 +29,11 @@ def show(scope: Scope, params: dict[str, str]) -> str:
         use=f"{frames.home_of(session)}/usage",
         older=f"{here}?cursor={page.cursor}" if page.cursor else "",
         ways=_ways(session.name) if may_submit else [],
-        form=_form(scope, session.id) if may_submit else None,
+        form=job_form.of(scope, session.id) if may_submit else None,
+        labels=job_form.LABELS,
+        begun=job_form.BEGUN,
         experiments=[_experiment(each, scope.now) for each in experiments.session_experiments(scope, session.id)],
     )
-
-
-def _form(scope: Scope, session: str) -> Form:
-    usable = choosing.usable(scope, scope.actor.id)
-    own = sorted(each.cluster for each in usable)
-    watched = sorted(each.cluster for each in usable if kind_of(scope, each.id) == "slurm")
-    return Form(session, own, kubernetes_choosing.names(scope, session), watched)
 
 
 def _experiment(view: ExperimentView, now: dt.datetime) -> JobRow:
@@ -82,6 +61,8 @@ def everywhere(scope: Scope, params: dict[str, str]) -> str:
         older=f"/jobs?cursor={page.cursor}" if page.cursor else "",
         ways=_ways(""),
         form=None,
+        labels={},
+        begun="",
         experiments=[],
     )
 

@@ -86,7 +86,7 @@ def _says(entries: list[EntryRow], *, more: bool) -> str:
         )
     signed = sum(bool(entry.signatures) for entry in entries)
     if more:
-        return f"The newest {words.count(len(entries), 'entry')}; {words.number(signed)} of them signed."
+        return f"The newest {words.count(len(entries), 'entry')}; {words.part(signed)} of them signed."
     tail = (
         "none is signed"
         if not signed

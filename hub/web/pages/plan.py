@@ -8,7 +8,7 @@ from hub.core.context import Scope
 from hub.jobs.economy import Candidate
 from hub.jobs.plans import PlanView
 from hub.sessions import views as sessions
-from hub.web.pages import frames, render, words
+from hub.web.pages import frames, job_form, render, words
 
 _WHERE = {"local": "this hub"}
 
@@ -39,7 +39,6 @@ def show(scope: Scope, session_id: str | None, found: PlanView, pairs: list[tupl
         fields=pairs,
         agreed=found.chosen,
         where="" if found.chosen is None else _name(found.chosen),
-        back=f"{frames.home_of(session)}/jobs#submit",
     )
 
 
@@ -62,7 +61,7 @@ def _place(one: Candidate) -> Place:
         starts=_in(one.starts_in),
         ends=_in(one.ends_in),
         cost=cost,
-        why=words.sentence(one.why),
+        why=words.sentence(job_form.in_words(one.why)),
     )
 
 

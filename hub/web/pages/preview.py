@@ -45,7 +45,6 @@ def show(scope: Scope, found: Previews, pairs: list[tuple[str, str]]) -> str:
         says=f"{'This' if many == 1 else words.count(many, 'job')} would run.{kept} Nothing is recorded yet.",
         jobs=[_shown(each) for each in found.jobs],
         changes=[diffs.changed(each) for each in found.changed],
-        back=f"/s/{found.session_name}/jobs#submit",
         fields=script_changed.confirming(pairs, found.changed) if found.changed else pairs,
         submit="Run it as it is now" if found.changed else "Submit job",
     )

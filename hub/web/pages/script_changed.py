@@ -5,15 +5,18 @@ from __future__ import annotations
 import msgspec
 
 from hub.core.context import Scope
-from hub.core.errors import Conflict
+from hub.core.errors import HubError
 from hub.jobs.seen import Changed
 from hub.web.pages import diffs, frames, render, words
 
 Pairs = list[tuple[str, str]]
 
 
-def show(scope: Scope, error: Conflict, pairs: Pairs) -> str:
-    """The answer to a form whose submission was held back; it can be sent again with the new digests."""
+def show(scope: Scope, error: HubError, pairs: Pairs, *, to: str = "/do", back: str = "") -> str:
+    """The answer to a form whose submission was held back; it can be sent again with the new digests.
+
+    `to` is where the form is sent, `back` where the same fields can be changed.
+    """
     found = msgspec.convert(error.facts["scripts"], list[Changed])
     return render.html(
         "script_changed.html",
@@ -22,6 +25,8 @@ def show(scope: Scope, error: Conflict, pairs: Pairs) -> str:
         title="The script has changed" if len(found) == 1 else f"{words.count(len(found), 'script')} have changed",
         scripts=[diffs.changed(each) for each in found],
         fields=confirming(pairs, found),
+        to=to,
+        back=back,
     )
 
 

@@ -12,8 +12,8 @@ from hub.setup import views
 from hub.setup.rules import Check, StepState
 from hub.setup.views import SetupView, StepView
 from hub.web.pages import frames, render, words
-from hub.web.pages.clusters import Asked
 from hub.web.pages.faces import Frame, State
+from hub.web.pages.forms import Asked
 
 _STATES: dict[StepState, State] = {
     "open": State("To do", "waiting", ""),

@@ -60,8 +60,8 @@ def of_workflow(view: WorkflowView, current: str = "") -> Pictured:
     return Pictured(says, pictured(graph, _LABEL))
 
 
-def _terms(view: WorkflowView) -> list[str]:
-    """What all its steps together are to keep."""
+def _terms(view: WorkflowView | ExperimentView) -> list[str]:
+    """What all its steps or nodes together are to keep."""
     found = []
     if view.budget is not None and view.comes_to is not None:
         found.append(f"It comes to {shown_money(view.comes_to)} at most, of a budget of {shown_money(view.budget)}.")
@@ -102,7 +102,7 @@ def experiment_title(view: ExperimentView) -> str:
 
 def experiment_says(view: ExperimentView) -> str:
     """How far it is, in a sentence."""
-    return _counted([node.state for node in view.nodes], "node")
+    return " ".join([_counted([node.state for node in view.nodes], "node"), *_terms(view)])
 
 
 def tool_word(node: NodeView) -> str:
@@ -125,5 +125,5 @@ def _detail(step: StepView) -> str:
 def _counted(states: list[str], noun: str) -> str:
     done = sum(state == "SUCCEEDED" for state in states)
     bad = sum(state in {"FAILED", "TIMED_OUT", "OUT_OF_MEMORY", "NODE_FAILED", "UNKNOWN_OUTCOME"} for state in states)
-    said = f"{words.number(done)} of {words.count(len(states), noun)} done"
+    said = f"{words.part(done)} of {words.count(len(states), noun)} done"
     return words.sentence(said + (f", {words.number(bad)} failed" if bad else "")) + "."

@@ -53,6 +53,7 @@ def of_session(scope: Scope, params: dict[str, str]) -> str:
     session = sessions.session(scope, frames.ref(params))
     view = usage.session_usage(scope, session.id, frames.number(params, "days") or usage.TERM_DAYS)
     here = f"{frames.home_of(session)}/usage"
+    bounds = quotas.of_session(scope, session.id)
     return render.html(
         "usage.html",
         frames.within(scope, session, "Use and cost", "Jobs"),
@@ -63,7 +64,8 @@ def of_session(scope: Scope, params: dict[str, str]) -> str:
         machine=[],
         queues=[],
         queue_says="",
-        quotas=_quotas(quotas.of_session(scope, session.id)),
+        quotas=_quotas(bounds),
+        each=_each(bounds),
         tables=[_people(view), _backends(view)] if view.total.jobs else [],
         currency=view.currency,
     )
@@ -86,6 +88,7 @@ def everywhere(scope: Scope, params: dict[str, str]) -> str:
         where=_WHERE,
         words=words,
         quotas=_quotas(quotas.mine(scope)),
+        each=[],
         tables=[_sessions(view), _backends(view)] if view.total.jobs else [],
         currency=view.currency,
     )
@@ -95,18 +98,15 @@ _UNITS = {"core_hours": "core hours", "gpu_hours": "GPU hours", "open": "open jo
 
 
 def _quotas(view: quotas.QuotasView) -> list[Bound]:
-    return [_bound(each, amount, view.currency) for each in view.quotas for amount in each.amounts]
+    return [bound(each, amount, view.currency) for each in view.quotas for amount in each.amounts]
 
 
-def _bound(of: quotas.QuotaView, amount: quotas.AmountView, currency: str) -> Bound:
-    money = amount.what == "money"
-    used, most = (
-        words.money(each) if money else f"{each:,.1f}".removesuffix(".0") for each in (amount.used, amount.most)
-    )
-    unit = currency if money else _UNITS[amount.what]
+def bound(of: quotas.QuotaView, amount: quotas.AmountView, currency: str) -> Bound:
+    """A bound of a quota, in words."""
+    used, most, unit = _amounts(amount, currency)
     whose = "You" if of.kind == "person" else words.sentence(of.of) + (", you" if of.kind == "member" else "")
-    share = min(1.0, amount.used / amount.most) if amount.most else 1.0
-    full = "All of it is used or reserved. " if share >= 1 else "More than 80 %. " if share >= 0.8 else ""
+    share = min(1.0, quotas.share_of(amount))
+    full = "All of it is used or reserved. " if share >= 1 else "80 % or more. " if share >= 0.8 else ""
     soft = "" if of.hard else " It is only warned of."
     return Bound(
         name=whose,
@@ -115,6 +115,29 @@ def _bound(of: quotas.QuotaView, amount: quotas.AmountView, currency: str) -> Bo
         share=share,
         remark=f"{full}{words.sentence(of.who)} can raise it.{soft}",
     )
+
+
+def _amounts(amount: quotas.AmountView, currency: str) -> tuple[str, str, str]:
+    """(used, at most, of what) in words."""
+    money = amount.what == "money"
+    used, most = (
+        words.money(each) if money else f"{each:,.1f}".removesuffix(".0") for each in (amount.used, amount.most)
+    )
+    return used, most, currency if money else _UNITS[amount.what]
+
+
+def _each(view: quotas.QuotasView) -> list[Bound]:
+    """What single people used of what each may; for who leads the session."""
+    found = []
+    for one in view.people:
+        for amount in one.amounts:
+            used, most, unit = _amounts(amount, view.currency)
+            share = min(1.0, quotas.share_of(amount))
+            full = "All of it." if share >= 1 else "80 % or more." if share >= 0.8 else ""
+            who = f"{one.person.name}, as a {one.kind}"
+            term = "" if amount.what == "open" else f" in {quotas.TERM_DAYS} days"
+            found.append(Bound(name=who, used=used, most=f"{most} {unit}{term}", share=share, remark=full))
+    return found
 
 
 def _terms(here: str, days: int) -> list[Act]:
@@ -135,7 +158,7 @@ def _says(view: UsageView) -> str:
 
 
 def _queue_says(now: usage.ResourcesView) -> str:
-    work = f"{words.sentence(words.number(now.steps_held))} of {words.number(now.workers)} workers at work"
+    work = f"{words.sentence(words.part(now.steps_held))} of {words.number(now.workers)} workers at work"
     due = f"{words.count(now.steps_due, 'step')} of the hub's own work due"
     return f"{work}, {due}. This hub runs {words.count(now.places, 'job')} at a time."
 

@@ -30,6 +30,11 @@ def number(n: int) -> str:
     return _NUMBERS[n] if 0 <= n < len(_NUMBERS) else f"{n:,}"
 
 
+def part(n: int) -> str:
+    """A number before “of”: “none of three”."""
+    return number(n) if n else "none"
+
+
 def count(n: int, noun: str) -> str:
     """`(2, "job")` as "two jobs"."""
     return f"{number(n)} {noun if n == 1 else plural(noun)}"
