@@ -62,6 +62,36 @@ def disrupted(reason: str) -> dict[str, Any]:
     return {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": "words"}
 
 
+def test_a_container_that_ran_out_of_memory_without_a_word_held_all_it_had() -> None:
+    silent = ended(137, "", "OOMKilled")
+    silent["spec"]["containers"] = [{"resources": {"limits": {"memory": "64M"}}}]
+    found = judge(job(), [silent]).seen.exit
+    assert found is not None and (found.reason, found.peak_memory_bytes) == ("memory", 64 * 10**6)
+
+
+@pytest.mark.parametrize(
+    ("held", "seconds", "said"),
+    [
+        ("300", 60, 300 << 10),  # the kernel's mark has files in it
+        ("2000", 60, 1 << 20),  # what programs share is counted for each of them
+        ("300", 5, 1 << 20),  # nobody looked often enough
+        ("", 60, 1 << 20),
+        ("x", 60, 1 << 20),
+    ],
+)
+def test_the_memory_of_programs_is_what_they_held_and_never_more_than_the_kernels_mark(
+    held: str, seconds: int, said: int
+) -> None:
+    told = pod_side.end(words().replace("end 160", f"end {100 + seconds}") + f"held {held}\n")
+    assert told is not None and told.peak == said
+
+
+def test_the_time_of_programs_is_what_the_control_group_counted_where_it_did() -> None:
+    counted, uncounted = (pod_side.end(words() + f"used {used}\n") for used in ("2500000000", ""))
+    assert counted is not None and counted.cpu_seconds == 2.5
+    assert uncounted is not None and uncounted.cpu_seconds == 1.75
+
+
 # --- waiting
 
 

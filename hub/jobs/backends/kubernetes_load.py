@@ -44,7 +44,7 @@ def load(namespace: str, nodes: Sequence[Object] | None, pods: Sequence[Object],
 def held(pods: Iterable[Object], kind: str) -> float:
     """What the containers of these pods requested, in cores or bytes."""
     return sum(
-        _amount(((each.get("resources") or {}).get("requests") or {}).get(kind))
+        amount(((each.get("resources") or {}).get("requests") or {}).get(kind))
         for pod in pods
         for each in pod.get("spec", {}).get("containers") or []
     )
@@ -59,10 +59,10 @@ def _takes_work(node: Object) -> bool:
 
 
 def _given(node: Object, kind: str) -> float:
-    return _amount((node.get("status", {}).get("allocatable") or {}).get(kind))
+    return amount((node.get("status", {}).get("allocatable") or {}).get(kind))
 
 
-def _amount(said: object) -> float:
+def amount(said: object) -> float:
     """`500m`, `2`, `128Mi` in cores or bytes; 0 for what is not said or cannot be read."""
     try:
         return float(parse_quantity(said)) if said is not None else 0.0

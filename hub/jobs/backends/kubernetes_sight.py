@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from hub.jobs.backends import pod_side
+from hub.jobs.backends import kubernetes_load, pod_side
 from hub.jobs.backends.kubernetes_rules import CANCELLED, HELD, REQUEUED, STOPPED
 from hub.jobs.backends.pod_side import DUPLICATE, NOBODY, End, Folder
 from hub.jobs.port import Observation
@@ -232,6 +232,12 @@ def _with_memory(found: Exit, said: Object) -> Exit:
 _MEMORY = "it used more memory than it asked for"
 
 
+def _memory_of(pod: Object) -> int:
+    """All that it had: what a container that ran out of memory used."""
+    containers = pod.get("spec", {}).get("containers") or [{}]
+    return int(kubernetes_load.amount(((containers[0].get("resources") or {}).get("limits") or {}).get("memory")))
+
+
 def _by_kubelet(pod: Object, said: Object, stopped: str) -> Exit:
     """The end of a container whose wrapper had no last words: it was killed, or never came to itself."""
     began, ended = moment(said.get("startedAt")), moment(said.get("finishedAt"))
@@ -239,7 +245,7 @@ def _by_kubelet(pod: Object, said: Object, stopped: str) -> Exit:
     code, reason = int(said.get("exitCode") or 0), str(said.get("reason") or "")
     message = _words(str(said.get("message") or ""))
     if reason == "OOMKilled":
-        return Exit("memory", _MEMORY, **times)
+        return Exit("memory", _MEMORY, peak_memory_bytes=_memory_of(pod), **times)
     if reason in NOT_STARTED or code in (126, 127, 128):
         if "/bin/sh" in message and "no such file" in message:
             message = "its image has no /bin/sh, by which the hub starts a program"
