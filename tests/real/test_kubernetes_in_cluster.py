@@ -110,7 +110,8 @@ def test_a_hub_in_a_pod_registers_its_own_cluster_tries_it_and_runs_a_job_there(
         came = json.loads(said.partition("CAME ")[2].splitlines()[0])
         assert came.pop("version").startswith("v1.")
         assert came == {
-            "server": f"https://{lab.kube.service}:443", "by_name": True, "login": "in-cluster", "state": "SUCCEEDED", "reason": "Finished.",
+            "server": f"https://{lab.kube.service}:443", "by_name": True,
+            "login": "in-cluster", "state": "SUCCEEDED", "reason": "Finished.",
             "outputs": ["logs/1.log", "logs/2.log", "made.1", "made.2"],
         }  # fmt: skip
     finally:

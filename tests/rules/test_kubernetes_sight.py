@@ -92,6 +92,43 @@ def test_the_time_of_programs_is_what_the_control_group_counted_where_it_did() -
     assert uncounted is not None and uncounted.cpu_seconds == 1.75
 
 
+@pytest.mark.parametrize(
+    ("deleted", "grace", "said"),
+    [
+        ("2026-11-29T07:00:59Z", 0, "interrupted"),
+        ("2026-11-29T07:01:20Z", 30, "interrupted"),  # asked at 07:00:50
+        ("2026-11-29T07:01:20Z", 0, "signalled"),  # it had been killed before
+        ("", 0, "signalled"),
+    ],
+)
+def test_a_program_killed_because_its_pod_was_deleted_is_told_from_one_that_was_killed(
+    deleted: str, grace: int, said: str
+) -> None:
+    killed = ended(137)
+    killed["metadata"] |= {"deletionTimestamp": deleted, "deletionGracePeriodSeconds": grace} if deleted else {}
+    found = judge(job(), [killed]).seen.exit
+    assert found is not None and found.reason == said
+    killed["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] = 139
+    found = judge(job(), [killed]).seen.exit
+    assert found is not None and found.reason == "signalled"
+
+
+def silent(**head: Any) -> dict[str, Any]:
+    """A running pod, whose node has not been heard of for long."""
+    seen = pod(conditions=[{"type": "Ready", "status": "False"}], node="n1", running={"startedAt": "x"})
+    seen["metadata"] |= head
+    return seen
+
+
+def test_a_pod_whose_node_is_silent_is_said_to_run_as_far_as_anybody_knows() -> None:
+    seen = judge(job(), [silent()]).seen
+    assert seen.sight == "started" and seen.trouble.startswith("Its node does not answer")
+    assert "given it up" in judge(job(), [silent(deletionTimestamp="2026-11-29T07:00:59Z")]).seen.trouble
+    assert judge(job(stopped="cancelled"), [silent()]).seen.trouble == ""
+    ready = pod(conditions=[{"type": "Ready", "status": "True"}], running={"startedAt": "x"})
+    assert judge(job(), [ready]).seen.trouble == ""
+
+
 # --- waiting
 
 

@@ -24,7 +24,7 @@ def load(namespace: str, nodes: Sequence[Object] | None, pods: Sequence[Object],
     if nodes is None:
         room = Room(name=f"namespace {namespace}", cpus_taken=cpus, memory_taken_bytes=memory)
         return Load(rooms=(room,), waiting=waiting, said=f"{NO_NODES}; {ONLY_OURS}.", told_at=at)
-    able = [node for node in nodes if _takes_work(node)]
+    able = [node for node in nodes if takes_work(node)]
     said = [] if whole else [f"{ONLY_OURS[0].upper()}{ONLY_OURS[1:]}."]
     if lacking := len(nodes) - len(able):
         said.append(f"{lacking} of {len(nodes)} nodes {'takes' if lacking == 1 else 'take'} no work now.")
@@ -50,7 +50,8 @@ def held(pods: Iterable[Object], kind: str) -> float:
     )
 
 
-def _takes_work(node: Object) -> bool:
+def takes_work(node: Object) -> bool:
+    """Whether pods are sent to it."""
     ready = any(
         each.get("type") == "Ready" and each.get("status") == "True"
         for each in node.get("status", {}).get("conditions") or []

@@ -193,14 +193,17 @@ def _said_before(before: str) -> str:
 
 
 def try_out(folder: str, nonce: str) -> str:
-    """See whether files can be laid below a folder, with the programs that it takes."""
+    """See whether files can be laid below a folder, with the programs that it takes; prints what room is left there."""
     target = shlex.quote(f"{MOUNT}/{folder}/{nonce}")
     programs = " ".join(NEEDED_PROGRAMS)
     return f"""umask 077
 for p in {programs}; do
     command -v "$p" >/dev/null || {{ echo "the image has no $p" >&2; exit 1; }}
 done
-mkdir -p {target} && echo written > {target}/file && cat {target}/file && rm -rf {target}
+mkdir -p {target} && echo written > {target}/file && cat {target}/file && rm -rf {target} || exit 1
+df -Pk {MOUNT} 2>/dev/null | tail -n 1 | {{ read -r _ all _ free _ && echo "space $all $free"; }}
+df -Pi {MOUNT} 2>/dev/null | tail -n 1 | {{ read -r _ all _ free _ && echo "files $all $free"; }}
+:
 """
 
 
