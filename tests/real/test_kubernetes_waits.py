@@ -34,6 +34,10 @@ def described(world: World, **changed: Any) -> None:
         before = conn.execute(sa.select(kubernetes_clusters.c.described)).scalar_one()
     wanted = sa.update(kubernetes_clusters).values(described=before | changed)
     world.house.db.write(lambda tx: tx.execute(wanted))
+    # A porter that runs is used as it is; another one is made as the namespace is described now.
+    path = f"/apis/batch/v1/namespaces/{world.lab.namespace}/jobs?labelSelector=collegium/part%3Dporter"
+    world.lab.kube.ask(path, {"propagationPolicy": "Background"}, "DELETE")
+    wait(lambda: None if world.lab.pods("porter") else True, 60, "the porter being gone")
     world.agent = world.new_agent()
 
 
