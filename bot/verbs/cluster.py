@@ -81,7 +81,7 @@ LEVELS = {"ok": "✓", "warning": "○", "failed": "✗"}
 def examine_cluster(door: Door, name: str) -> Reply:
     """Look at what is wrong with cluster NAME: sign in with your account, ask its scheduler, write and remove a file.
 
-    The exit code is 0 unless something fails. On Kubernetes the hub's account is looked at, for operators.
+    The exit code is 0 unless something fails. On Kubernetes operators look, as the hub's account there.
     """
     found = door.hub.act("cluster_doctor", Examination, cluster=name)
     rows = tuple(

@@ -233,6 +233,10 @@ def _ends_there(ctx: Context, job_id: str) -> None:
     transitions.happen(ctx, job, job.outcome or "lost", job.reason, fetched_run=job.run)
 
 
+# What is in its way is told while it is handed over and while it runs; while it waits, that is why it waits.
+_TROUBLED = {("starting", "SUBMITTING"), ("started", "RUNNING")}
+
+
 def _beside(ctx: Context, job: Job, report: Report) -> dict[str, Any]:
     """What is told beside how the job stands, as columns of its row."""
     seen = report.seen
@@ -241,6 +245,8 @@ def _beside(ctx: Context, job: Job, report: Report) -> dict[str, Any]:
         values["native"] = seen.native
     if seen.sight == "started" and seen.detail and seen.detail != job.nodes:
         values["nodes"] = seen.detail[:4000]
+    if (seen.sight, job.state) in _TROUBLED and seen.trouble != (job.waits_for or ""):
+        values["waits_for"] = seen.trouble or None
     if report.attached is not None and job.attached:
         values |= _told(ctx, job, report.attached)
     if report.wish is not None and job.wish is not None and report.wish.number == job.wish_number:

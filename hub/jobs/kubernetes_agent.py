@@ -23,7 +23,7 @@ from hub.jobs import outputs, remote
 from hub.jobs.backends import far_sweep, kubernetes_prepare, kubernetes_rules
 from hub.jobs.backends.kubernetes import KubernetesBackend, Run
 from hub.jobs.backends.kubernetes_api import ClusterAway, Refused
-from hub.jobs.backends.porter import NotStaged
+from hub.jobs.backends.porter import NotStaged, PorterAway
 from hub.jobs.beside import Beside
 from hub.jobs.outputs import Found, Given
 from hub.jobs.port import ClusterPort, Load, Observation, Overtaken, PassedOn, Report, Standing, Watched
@@ -179,7 +179,11 @@ class KubernetesAgent:
                 return False
             self._told[run] = seen.detail
             return True
-        return seen.sight != "started" or job.state != "RUNNING"
+        if seen.sight == "started":
+            before, is_known = self._told.get(run), job.state == "RUNNING"
+            self._told[run] = seen.trouble if is_known else ""
+            return not is_known or before != seen.trouble
+        return True
 
     def _forget(self, alive: set[Run]) -> None:
         for kept in (self._unseen, self._told):
@@ -188,6 +192,8 @@ class KubernetesAgent:
         self._beside.forget(alive)
 
     def _is_away(self, error: Exception) -> bool:
+        if isinstance(error, Refused) and error.is_full:
+            return True  # which is no fault of the way there
         if isinstance(error, ClusterAway | Refused | NotStaged):
             self._away = str(error)
             return True
@@ -203,9 +209,21 @@ class KubernetesAgent:
 
     async def _submit(self, epoch: int, job: Watched) -> None:
         async with self._submitting:
-            seen = await asyncio.to_thread(self._submit_now, epoch, job)
+            try:
+                seen = await asyncio.to_thread(self._submit_now, epoch, job)
+            except (ClusterAway, Refused, NotStaged) as error:
+                await self._tell_trouble(epoch, job, error)
+                raise
         if seen is not None:
             await asyncio.to_thread(self.port.report, epoch, [Report(job.job, job.run, seen, job.log_size)])
+
+    async def _tell_trouble(self, epoch: int, job: Watched, error: Exception) -> None:
+        """Why it cannot be handed over now, for whoever waits for it: once for each reason."""
+        run, words = (job.job, job.run), _in_the_way(self.cluster, error)
+        if self._told.get(run) != words:
+            seen = Observation("starting", trouble=words)
+            await asyncio.to_thread(self.port.report, epoch, [Report(job.job, job.run, seen, job.log_size)])
+            self._told[run] = words
 
     def _submit_now(self, epoch: int, job: Watched) -> Observation | None:
         if job.cancel_asked:
@@ -286,6 +304,17 @@ class KubernetesAgent:
         unlisted = 0 if files or not total else total
         odd += len(files) - len(named)
         return remote.Remote(self.cluster, self._lies(job), choice.refer, choice.ignored, choice.missing, odd, unlisted)
+
+
+def _in_the_way(cluster: str, error: Exception) -> str:
+    said = " ".join(str(error).split())[:600].rstrip(".")
+    if isinstance(error, Refused) and error.is_full:
+        return f"{cluster} takes no more Jobs now, and is asked again: {said}."
+    if isinstance(error, Refused):
+        return f"{cluster} refuses the hub, and is asked again: {said}."
+    if isinstance(error, PorterAway | NotStaged):
+        return f"Its files cannot be brought to {cluster} now, and it is tried again: {said}."
+    return f"{cluster} is not reached now, and is asked again: {said}."
 
 
 def _is_path(name: str) -> bool:

@@ -54,7 +54,8 @@ class Observation(msgspec.Struct, frozen=True):
     `again` is certain, too: it was taken off its node to start again, as the next run, and nothing of it runs any more.
 
     `native` is what a scheduler calls the job; `detail` are words, and of one that has `started` the nodes it runs on;
-    `starts_at` is when a scheduler expects a waiting one to start, 0 where it does not.
+    `starts_at` is when a scheduler expects a waiting one to start, 0 where it does not; `trouble` is what is in the way
+    of one that is `starting` or has `started`, in words, while it is.
     """
 
     sight: Sight
@@ -62,6 +63,7 @@ class Observation(msgspec.Struct, frozen=True):
     detail: str = ""
     native: str = ""
     starts_at: float = 0.0
+    trouble: str = ""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):

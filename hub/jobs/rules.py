@@ -277,7 +277,7 @@ def sentence(
     """The state in words, for a page, a card and a shell."""
     if wish and not cancel_asked and GRANTED[wish].get(state) == "there":
         return _WISHED[wish]
-    if state in ("SUBMITTING", "PENDING") and waits_for and not cancel_asked:
+    if state in OCCUPYING and waits_for and not cancel_asked:
         return waits_for
     if cancel_asked and state in OCCUPYING:
         return "Being cancelled."

@@ -15,7 +15,8 @@ from typing import Literal
 
 from tests.certificates import Authority
 
-Kind = Literal["lose_answer", "hang", "refuse", "break_off", "answer"]
+# `hold` keeps a request and never passes it on; `hang` passes it on and keeps the answer.
+Kind = Literal["lose_answer", "hang", "hold", "refuse", "break_off", "answer"]
 
 
 class Fault:
@@ -86,9 +87,12 @@ class FaultProxy:
             with self._lock:
                 self.requests.append((method.decode(), path.decode()))
                 fault = next((each for each in self.faults if each.fits(method.decode(), path.decode())), None)
-                if fault is not None and fault.kind in ("refuse", "answer"):
+                if fault is not None and fault.kind in ("refuse", "answer", "hold"):
                     fault.happened += 1
             if fault is not None and fault.kind == "refuse":
+                return
+            if fault is not None and fault.kind == "hold":
+                near.recv(1)
                 return
             if fault is not None and fault.kind == "answer":
                 said = fault.body.encode()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import ssl
 import sys
 import tempfile
 import time
@@ -20,6 +22,7 @@ from hub.core.database import metadata
 from hub.core.house import House
 from hub.core.settings import Settings
 from hub.jobs import rules, views
+from hub.jobs.backends import kubernetes_api
 from hub.jobs.clusters.serving import Accounts
 from hub.people import accounts
 from hub.perform import perform
@@ -27,6 +30,8 @@ from tests.jobs import run_steps
 
 SCRIPT = "#!/bin/sh\necho said from $SLURM_ARRAY_TASK_ID > made.$SLURM_ARRAY_TASK_ID\n"
 SECONDS = 120.0
+AUTHORITY = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+SERVICE = "kubernetes.default.svc"
 
 
 def person(house: House, handle: str, role: Any) -> Actor:
@@ -37,6 +42,13 @@ def person(house: House, handle: str, role: Any) -> Actor:
         actor = accounts.actor_of(conn, made)
     assert actor is not None
     return actor
+
+
+def answers_to_its_name() -> bool:
+    """Whether the API server proves to be the Service by its name, to whom the pod's account is told to trust."""
+    trust = ssl.create_default_context(cafile=AUTHORITY)
+    with socket.create_connection((SERVICE, 443), 10) as raw, trust.wrap_socket(raw, server_hostname=SERVICE):
+        return True
 
 
 def story(house: House, described: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +81,8 @@ def story(house: House, described: dict[str, Any]) -> dict[str, Any]:
     asyncio.run(serve())
     seen = look()
     return {
+        "server": kubernetes_api.configuration(None).host,
+        "by_name": answers_to_its_name(),
         "version": tried["standing"]["version"],
         "login": tried["login"],
         "state": seen.state,

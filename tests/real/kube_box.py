@@ -1,7 +1,8 @@
 """A real Kubernetes on loopback, out of plain processes: etcd, API server, controllers, scheduler, containerd, kubelet.
 
-One node. The servers listen on 127.0.0.1, the kubelet and the pods on a bridge of their own that leads nowhere. There
-are no Services and no names to look up, and images come from a registry in the test's own process.
+One node. The servers listen on 127.0.0.1, the kubelet and the pods on a bridge of their own that leads nowhere. Of
+Services there is the API server's own alone: the node has that address itself, where other nodes have rules of a
+kube-proxy's. There are no names to look up, and images come from a registry in the test's own process.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.certificates import Authority
 from tests.databases import free_port
 from tests.real.images import HOST, PAUSE, Registry, layer
+from tests.real.relay import Relay
 from tests.real.sshd_box import Services, wait_for
 
 VERSION = "v1.34.4"
@@ -73,10 +75,13 @@ class KubeBox(Services):
         self.node, self.bridge, self.cgroup = "box", f"cg{mark}", f"collegium-{mark}"
         net = f"10.{64 + secrets.randbelow(64)}.{secrets.randbelow(256)}"
         self.address, self.pods = f"{net}.1", f"{net}.0/24"
+        services = f"10.{32 + secrets.randbelow(32)}.{secrets.randbelow(256)}"
+        self.services, self.service = f"{services}.0/24", f"{services}.1"
         self.ports = {name: free_port() for name in PORTS}
         self.bin = built() / "bin"
         self.workspaces = self.base / "workspaces"
         self.registry = Registry()
+        self.service_way: Relay | None = None
         self._kept = {name: Path("/proc/sys", name).read_text() for name in SYSCTLS}
         for name in ("etc", "cni", "registry/_default", "state", "workspaces"):
             (self.base / name).mkdir(parents=True)
@@ -94,7 +99,7 @@ class KubeBox(Services):
 
     def _certify(self) -> None:
         self.authority = Authority(self.base)
-        hosts = ("127.0.0.1", self.address, "10.63.0.1", "kubernetes.default.svc")
+        hosts = ("127.0.0.1", self.address, self.service, "kubernetes.default.svc")
         self.api_pair = self.authority.issue(*hosts, name="api", common_name="kube-apiserver")
         self.kubelet_pair = self.authority.issue(
             self.address, name="kubelet", common_name=f"system:node:{self.node}", organization="system:nodes"
@@ -156,21 +161,28 @@ class KubeBox(Services):
         self._start_containerd()
         wait_for(lambda: self._fine(f"http://127.0.0.1:{self.ports['etcd']}/health"), 60, "etcd answering")
         self.start_api()
-        for program, name in (("kube-controller-manager", "controllers"), ("kube-scheduler", "scheduler")):
-            config = self.kubeconfig(name, f"system:{program}")
-            own = [f"--{each}kubeconfig={config}" for each in ("", "authentication-", "authorization-")]
-            own += ["--bind-address=127.0.0.1", f"--secure-port={self.ports[name]}", "--leader-elect=false"]
-            if name == "controllers":
-                own += [f"--root-ca-file={self.authority.root}", f"--service-account-private-key-file={self.signer}"]
-                # Without these its own throttle makes a new node wait.
-                own += ["--use-service-account-credentials=true", "--kube-api-qps=500", "--kube-api-burst=1000"]
-                own += ["--pvclaimbinder-sync-period=1s"]
-            self.spawn(name, [self.bin / program, *own])
-        self._start_kubelet()
-        node = f"/api/v1/nodes/{self.node}"
-        wait_for(lambda: self._ready(node), 120, "the node being ready")
+        self.start_controllers()
+        self.spawn("scheduler", [self.bin / "kube-scheduler", *self._as("kube-scheduler", "scheduler")])
+        self._make_bridge()
+        self._make_cgroups()
+        self.start_kubelet()
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         wait_for(lambda: self._answers(account), 60, "the default service account")
+
+    def _as(self, program: str, name: str) -> list[object]:
+        """The options of a program that works beside the API server."""
+        config = self.kubeconfig(name, f"system:{program}")
+        own: list[object] = [f"--{each}kubeconfig={config}" for each in ("", "authentication-", "authorization-")]
+        return [*own, "--bind-address=127.0.0.1", f"--secure-port={self.ports[name]}", "--leader-elect=false"]
+
+    def start_controllers(self, *more: str) -> None:
+        """Start what makes pods of Jobs and looks after nodes, with more options if need be."""
+        own = self._as("kube-controller-manager", "controllers")
+        own += [f"--root-ca-file={self.authority.root}", f"--service-account-private-key-file={self.signer}"]
+        # Without these its own throttle makes a new node wait.
+        own += ["--use-service-account-credentials=true", "--kube-api-qps=500", "--kube-api-burst=1000"]
+        own += ["--pvclaimbinder-sync-period=1s"]
+        self.spawn("controllers", [self.bin / "kube-controller-manager", *own, *more])
 
     def _start_etcd(self) -> None:
         client, peer = (f"http://127.0.0.1:{self.ports[each]}" for each in ("etcd", "peer"))
@@ -188,7 +200,7 @@ class KubeBox(Services):
         options = {
             "bind-address": "127.0.0.1", "secure-port": self.ports["api"], "advertise-address": self.address,
             "endpoint-reconciler-type": "none", "etcd-servers": f"http://127.0.0.1:{self.ports['etcd']}",
-            "service-cluster-ip-range": "10.63.0.0/24", "authorization-mode": "Node,RBAC",
+            "service-cluster-ip-range": self.services, "authorization-mode": "Node,RBAC",
             "enable-admission-plugins": "NodeRestriction", "client-ca-file": root, "tls-cert-file": chain,
             "tls-private-key-file": key, "kubelet-client-certificate": client, "kubelet-client-key": client_key,
             "kubelet-certificate-authority": root, "kubelet-preferred-address-types": "InternalIP",
@@ -242,19 +254,27 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
         self.spawn("containerd", ["containerd", "-c", self.base / "etc/containerd.toml"])
         wait_for((self.base / "c.sock").exists, 30, "containerd's socket")
 
-    def _start_kubelet(self) -> None:
+    def _make_bridge(self) -> None:
         for step in (
             ["link", "add", self.bridge, "type", "bridge"],
             ["addr", "add", f"{self.address}/24", "dev", self.bridge],
+            ["addr", "add", f"{self.service}/32", "dev", self.bridge],
             ["link", "set", self.bridge, "up"],
         ):
             subprocess.run(["ip", *step], check=True, capture_output=True)
+        # What a pod sends to the Service's address comes to the node, which has it, and is handed on as it is.
+        self.service_way = Relay((self.service, 443), ("127.0.0.1", self.ports["api"]))
+
+    def _make_cgroups(self) -> None:
         for folder in self._cgroups():
             folder.mkdir(exist_ok=True)
             for name in ("cpuset.cpus", "cpuset.mems"):
                 # In the first version of cgroups a new set of processors is empty and takes no process.
                 if folder.parent.name == "cpuset":
                     (folder / name).write_text((folder.parent / name).read_text())
+
+    def start_kubelet(self) -> None:
+        """Start the node's own program, which takes up the containers that are there, and wait until it is ready."""
         chain, key = self.kubelet_pair
         settings = {
             "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "address": self.address,
@@ -277,6 +297,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
         flags = [f"--config={self.base}/etc/kubelet.json", f"--kubeconfig={config}", f"--root-dir={self.base}/kubelet"]
         flags += [f"--cert-dir={self.base}/kubelet-pki", f"--hostname-override={self.node}"]
         self.spawn("kubelet", [self.bin / "kubelet", *flags, f"--node-ip={self.address}", "--v=2"])
+        wait_for(self.is_ready, 120, "the node being ready")
 
     def _fine(self, url: str) -> bool:
         with contextlib.suppress(OSError):
@@ -288,9 +309,10 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             return bool(self.ask(path))
         return False
 
-    def _ready(self, path: str) -> bool:
+    def is_ready(self) -> bool:
+        """Whether the node takes work."""
         with contextlib.suppress(OSError):
-            node = self.ask(path)
+            node = self.ask(f"/api/v1/nodes/{self.node}")
             ready = [each["status"] for each in node["status"].get("conditions", []) if each["type"] == "Ready"]
             return ready == ["True"] and not node["spec"].get("taints")
         return False
@@ -361,6 +383,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
             time.sleep(0.05)
         self.end_all()
         self.registry.close()
+        if self.service_way is not None:
+            self.service_way.close()
         for each in sorted(self._mounts(), reverse=True):
             subprocess.run(["umount", "-l", each], check=False, capture_output=True)
         subprocess.run(["ip", "link", "del", self.bridge], check=False, capture_output=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hub.jobs import rules
-from hub.jobs.backends.kubernetes_api import ClusterAway
+from hub.jobs.backends.kubernetes_api import ClusterAway, Refused
 from hub.jobs.backends.kubernetes_rules import Work, job_name
 from hub.jobs.port import Observation
 from tests.real.fault_proxy import FaultProxy
@@ -329,7 +329,7 @@ def test_after_a_compaction_and_a_restart_of_the_server_the_mirror_is_right_agai
     work, other = lab.work(), lab.work()
     lab.send(backend, work, "echo run >> count; while [ ! -e go ]; do sleep 0.1; done")
     until(backend, work, "started")
-    before = backend.mirror.jobs.lists
+    before, version = backend.mirror.jobs.lists, backend.mirror.jobs._version
     proxy.down = True
     proxy.cut()
     lab.send(lab.backend(), other, COUNT)
@@ -338,6 +338,10 @@ def test_after_a_compaction_and_a_restart_of_the_server_the_mirror_is_right_agai
     lab.kube.compact()
     lab.kube.end("api", hard=True)
     lab.kube.start_api()
+    with pytest.raises(Refused, match="too old") as gone:
+        # From where the mirror was, the server really knows nothing any more.
+        list(lab.api().watch("jobs", version, 5))
+    assert gone.value.status == 410
     proxy.down = False
     assert event(until(backend, work, "ended")) == "succeeded"
     assert event(until(backend, other, "ended")) == "succeeded"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import sysconfig
 import urllib.error
@@ -29,11 +30,11 @@ ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings"
 def pod(lab: Lab, name: str) -> dict[str, Any]:
     """The hub's own: its program is this repository, its packages are those of the tests.
 
-    This box has no Services, so that the pod shares the node's network and is told where the API server listens.
+    Where the API server is, the cluster tells every pod; nothing is said of it here. The box has no names to look up,
+    so the Service's own name stands in the pod's list of hosts.
     """
     described = json.dumps(lab.described_plainly())
     env = {
-        "KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(lab.kube.ports["api"]),
         "PYTHONPATH": f"{REPOSITORY}:{PACKAGES}", "PYTHONDONTWRITEBYTECODE": "1",
         "LD_LIBRARY_PATH": f"{sysconfig.get_config_var('LIBDIR')}:/libraries",
     }  # fmt: skip
@@ -45,7 +46,7 @@ def pod(lab: Lab, name: str) -> dict[str, Any]:
         "metadata": {"name": name},
         "spec": {
             "restartPolicy": "Never",
-            "hostNetwork": True,
+            "hostAliases": [{"ip": lab.kube.service, "hostnames": ["kubernetes.default.svc"]}],
             "serviceAccountName": "hub",
             "containers": [
                 {
@@ -78,7 +79,10 @@ def ran(lab: Lab, namespace: str, name: str) -> tuple[str, str]:
         phase = str(lab.kube.ask(f"{path}/{name}")["status"].get("phase"))
         return phase if phase in ("Succeeded", "Failed") else None
 
-    return wait(over, 200, "the hub's pod ending"), logs(lab, namespace, name)
+    phase = wait(over, 200, "the hub's pod ending")
+    address = lab.kube.ask(f"{path}/{name}")["status"]["podIP"]
+    assert ipaddress.ip_address(address) in ipaddress.ip_network(lab.kube.pods) and address != lab.kube.address
+    return phase, logs(lab, namespace, name)
 
 
 def test_a_hub_in_a_pod_registers_its_own_cluster_tries_it_and_runs_a_job_there(lab: Lab) -> None:
@@ -101,9 +105,12 @@ def test_a_hub_in_a_pod_registers_its_own_cluster_tries_it_and_runs_a_job_there(
         lab.kube.ask(ROLES.format(lab.namespace), binding)
         phase, said = ran(lab, home, "with-rights")
         assert phase == "Succeeded", said
+        # All that it said to the API server, it said to the Service's address, out of a network of its own.
+        assert lab.kube.service_way is not None and lab.kube.service_way.taken > 10
         came = json.loads(said.partition("CAME ")[2].splitlines()[0])
         assert came.pop("version").startswith("v1.")
         assert came == {
+            "server": f"https://{lab.kube.service}:443", "by_name": True,
             "login": "in-cluster", "state": "SUCCEEDED", "reason": "Finished.",
             "outputs": ["logs/1.log", "logs/2.log", "made.1", "made.2"],
         }  # fmt: skip

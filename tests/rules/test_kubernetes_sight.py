@@ -62,6 +62,73 @@ def disrupted(reason: str) -> dict[str, Any]:
     return {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": "words"}
 
 
+def test_a_container_that_ran_out_of_memory_without_a_word_held_all_it_had() -> None:
+    silent = ended(137, "", "OOMKilled")
+    silent["spec"]["containers"] = [{"resources": {"limits": {"memory": "64M"}}}]
+    found = judge(job(), [silent]).seen.exit
+    assert found is not None and (found.reason, found.peak_memory_bytes) == ("memory", 64 * 10**6)
+
+
+@pytest.mark.parametrize(
+    ("held", "seconds", "said"),
+    [
+        ("300", 60, 300 << 10),  # the kernel's mark has files in it
+        ("2000", 60, 1 << 20),  # what programs share is counted for each of them
+        ("300", 5, 1 << 20),  # nobody looked often enough
+        ("", 60, 1 << 20),
+        ("x", 60, 1 << 20),
+    ],
+)
+def test_the_memory_of_programs_is_what_they_held_and_never_more_than_the_kernels_mark(
+    held: str, seconds: int, said: int
+) -> None:
+    told = pod_side.end(words().replace("end 160", f"end {100 + seconds}") + f"held {held}\n")
+    assert told is not None and told.peak == said
+
+
+def test_the_time_of_programs_is_what_the_control_group_counted_where_it_did() -> None:
+    counted, uncounted = (pod_side.end(words() + f"used {used}\n") for used in ("2500000000", ""))
+    assert counted is not None and counted.cpu_seconds == 2.5
+    assert uncounted is not None and uncounted.cpu_seconds == 1.75
+
+
+@pytest.mark.parametrize(
+    ("deleted", "grace", "said"),
+    [
+        ("2026-11-29T07:00:59Z", 0, "interrupted"),
+        ("2026-11-29T07:01:20Z", 30, "interrupted"),  # asked at 07:00:50
+        ("2026-11-29T07:01:20Z", 0, "signalled"),  # it had been killed before
+        ("", 0, "signalled"),
+    ],
+)
+def test_a_program_killed_because_its_pod_was_deleted_is_told_from_one_that_was_killed(
+    deleted: str, grace: int, said: str
+) -> None:
+    killed = ended(137)
+    killed["metadata"] |= {"deletionTimestamp": deleted, "deletionGracePeriodSeconds": grace} if deleted else {}
+    found = judge(job(), [killed]).seen.exit
+    assert found is not None and found.reason == said
+    killed["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] = 139
+    found = judge(job(), [killed]).seen.exit
+    assert found is not None and found.reason == "signalled"
+
+
+def silent(**head: Any) -> dict[str, Any]:
+    """A running pod, whose node has not been heard of for long."""
+    seen = pod(conditions=[{"type": "Ready", "status": "False"}], node="n1", running={"startedAt": "x"})
+    seen["metadata"] |= head
+    return seen
+
+
+def test_a_pod_whose_node_is_silent_is_said_to_run_as_far_as_anybody_knows() -> None:
+    seen = judge(job(), [silent()]).seen
+    assert seen.sight == "started" and seen.trouble.startswith("Its node does not answer")
+    assert "given it up" in judge(job(), [silent(deletionTimestamp="2026-11-29T07:00:59Z")]).seen.trouble
+    assert judge(job(stopped="cancelled"), [silent()]).seen.trouble == ""
+    ready = pod(conditions=[{"type": "Ready", "status": "True"}], running={"startedAt": "x"})
+    assert judge(job(), [ready]).seen.trouble == ""
+
+
 # --- waiting
 
 

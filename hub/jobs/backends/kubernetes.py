@@ -36,6 +36,9 @@ Run = tuple[str, int]
 LOG_SECONDS, LOG_AGAIN_SECONDS = 1.0, 10.0
 LOOK_AGAIN_SECONDS = 2.0
 EVENTS_AGAIN_SECONDS = 30.0
+# Beyond what its program has to end itself: the node has to hear of it first, and a folder may be seen late.
+LAST_WORDS_SECONDS = 15.0
+_LATE = "the hub waits whether its last words still come"
 # A log that another node has written may be seen late.
 LOG_LATE_SECONDS = 30.0
 TIMES = 3
@@ -71,6 +74,7 @@ class KubernetesBackend:
         self._lock = threading.Lock()
         self._following = False
         self._looked: dict[Run, tuple[float, Observation]] = {}
+        self._missed: dict[Run, float] = {}
         self._words: dict[str, tuple[float, str]] = {}
         self._ended: dict[Run, tuple[float, Exit]] = {}
         self._wanted: dict[Run, int] = {}
@@ -113,6 +117,8 @@ class KubernetesBackend:
             except Refused as refused:
                 if refused.status == UNKNOWN_ACCOUNT:
                     raise  # Nothing was asked of it: the job waits until the hub is let in again.
+                if refused.is_full:
+                    raise  # It waits until there is room.
                 if refused.status != 409:
                     return Submitted(refusal=f"the cluster refused it: {refused}")
             except Doubtful as error:
@@ -191,11 +197,26 @@ class KubernetesBackend:
         if there is None and not mine and folder.staged and folder.uid and not folder.holder:
             # Its Job was made, and is gone: no pod may come to it any more.
             folder = self._forbidden(job, run, folder)
-        seen = kubernetes_array.judge(there, mine, folder).seen
+        seen = self._not_yet_lost(job, run, kubernetes_array.judge(there, mine, folder).seen, now)
         if len(self._looked) > 10_000:
             self._looked.clear()
         self._looked[job, run] = (now, seen)
         return self._seen(job, run, seen)
+
+    def _not_yet_lost(self, job: str, run: int, seen: Observation, now: float) -> Observation:
+        """A pod that was deleted by force is gone from the cluster before its program is gone from its node.
+
+        As long as that takes, its last words may still come into its folder.
+        """
+        if seen.sight != "lost":
+            self._missed.pop((job, run), None)
+            return seen
+        first = self._missed.setdefault((job, run), now)
+        if now - first > self.cluster.grace_seconds + rules.WIND_UP_SECONDS + LAST_WORDS_SECONDS:
+            return seen
+        return Observation(
+            "started", native=seen.native, trouble=f"{seen.detail[0].upper()}{seen.detail[1:]}; {_LATE}."
+        )
 
     def _forbidden(self, job: str, run: int, folder: Folder) -> Folder:
         free = self.porter.forbid(job, run)
@@ -361,6 +382,11 @@ class KubernetesBackend:
         if pods is None:
             pods, _ = self.api.items("pods")
         return kubernetes_load.load(self.api.namespace, nodes, pods, whole=whole, at=time.time())
+
+    def nodes(self) -> tuple[int, int] | None:
+        """(those that take work, all); None where they may not be seen. Raises ClusterAway or Refused."""
+        nodes = self._if_allowed("nodes", self.api.path("nodes"))
+        return None if nodes is None else (sum(map(kubernetes_load.takes_work, nodes)), len(nodes))
 
     def _if_allowed(self, kind: str, path: str) -> list[Json] | None:
         try:

@@ -13,6 +13,7 @@ import time
 import urllib.parse
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 30.0
 PAGE = 500
 _STDIN, _STDOUT, _STDERR, _STATUS = 0, 1, 2, 3
 _KINDS = {"PATCH": "application/merge-patch+json"}
+_FORBIDDEN = 403
 # These may be answered after the thing was done; 429 never is.
 _MAYBE_DONE = frozenset({500, 502, 503, 504})
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -52,6 +54,11 @@ class Refused(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it says so only as long as a quota of the namespace is used up."""
+        return self.status == _FORBIDDEN and "exceeded quota" in str(self)
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -102,6 +109,7 @@ class Api:
         self.namespace = namespace
         self._configured = configured
         self._client = client.ApiClient(configured)
+        self._date = ""  # when the last answer was given, in the server's words
         self.asked: deque[tuple[float, str]] = deque(maxlen=ASKED_MOST)
 
     def per_minute(self) -> dict[str, int]:
@@ -196,6 +204,14 @@ class Api:
         """`v1.34.4`. Raises Untrusted, ClusterAway or Refused."""
         return str(self._ask("GET", "/version").get("gitVersion") or "")
 
+    def version_and_time(self) -> tuple[str, float | None]:
+        """Its version, and what its clock says (Unix time), where it tells. Raises as `version`."""
+        version = self.version()
+        try:
+            return version, parsedate_to_datetime(self._date).timestamp()
+        except (TypeError, ValueError):
+            return version, None
+
     def may(self, verb: str, resource: str, *, group: str = "", namespace: str | None = None, name: str = "") -> bool:
         """What the API server answers when the account asks whether it may. Raises ClusterAway or Refused."""
         kind, _, below = resource.partition("/")
@@ -210,6 +226,7 @@ class Api:
             response = self._send(method, path, query or {}, body, (CONNECT_SECONDS, ANSWER_SECONDS))
             try:
                 data = response.read(decode_content=True)
+                self._date = response.headers.get("Date", "")
             finally:
                 response.release_conn()
         except (urllib3.exceptions.HTTPError, OSError) as error:

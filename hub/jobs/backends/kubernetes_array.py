@@ -87,7 +87,7 @@ def _together(verdicts: Sequence[Verdict], stopped: str) -> Verdict:
     sights = {each.sight for each in seen}
     look = any(each.look for each in verdicts)
     if "started" in sights:
-        return Verdict(Observation("started"))
+        return Verdict(Observation("started", trouble=next((each.trouble for each in seen if each.trouble), "")))
     if "waiting" in sights:
         if "ended" in sights or look:
             # Some have run and others will.

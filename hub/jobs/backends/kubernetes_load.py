@@ -24,7 +24,7 @@ def load(namespace: str, nodes: Sequence[Object] | None, pods: Sequence[Object],
     if nodes is None:
         room = Room(name=f"namespace {namespace}", cpus_taken=cpus, memory_taken_bytes=memory)
         return Load(rooms=(room,), waiting=waiting, said=f"{NO_NODES}; {ONLY_OURS}.", told_at=at)
-    able = [node for node in nodes if _takes_work(node)]
+    able = [node for node in nodes if takes_work(node)]
     said = [] if whole else [f"{ONLY_OURS[0].upper()}{ONLY_OURS[1:]}."]
     if lacking := len(nodes) - len(able):
         said.append(f"{lacking} of {len(nodes)} nodes {'takes' if lacking == 1 else 'take'} no work now.")
@@ -44,13 +44,14 @@ def load(namespace: str, nodes: Sequence[Object] | None, pods: Sequence[Object],
 def held(pods: Iterable[Object], kind: str) -> float:
     """What the containers of these pods requested, in cores or bytes."""
     return sum(
-        _amount(((each.get("resources") or {}).get("requests") or {}).get(kind))
+        amount(((each.get("resources") or {}).get("requests") or {}).get(kind))
         for pod in pods
         for each in pod.get("spec", {}).get("containers") or []
     )
 
 
-def _takes_work(node: Object) -> bool:
+def takes_work(node: Object) -> bool:
+    """Whether pods are sent to it."""
     ready = any(
         each.get("type") == "Ready" and each.get("status") == "True"
         for each in node.get("status", {}).get("conditions") or []
@@ -59,10 +60,10 @@ def _takes_work(node: Object) -> bool:
 
 
 def _given(node: Object, kind: str) -> float:
-    return _amount((node.get("status", {}).get("allocatable") or {}).get(kind))
+    return amount((node.get("status", {}).get("allocatable") or {}).get(kind))
 
 
-def _amount(said: object) -> float:
+def amount(said: object) -> float:
     """`500m`, `2`, `128Mi` in cores or bytes; 0 for what is not said or cannot be read."""
     try:
         return float(parse_quantity(said)) if said is not None else 0.0

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from hub.jobs.backends import pod_side
+from hub.jobs.backends import kubernetes_load, pod_side
 from hub.jobs.backends.kubernetes_rules import CANCELLED, HELD, REQUEUED, STOPPED
 from hub.jobs.backends.pod_side import DUPLICATE, NOBODY, End, Folder
 from hub.jobs.port import Observation
@@ -69,8 +69,9 @@ def _judge(job: Object | None, pods: Sequence[Object], folder: Folder | None) ->
     for pod in mine:
         if (found := pod_end(pod, stopped)) is not None:
             return Verdict(_ended(found))
-    if any(_state(pod)[0] == "running" for pod in mine):
-        return Verdict(Observation("started"))
+    if running := [pod for pod in mine if _state(pod)[0] == "running"]:
+        trouble = "" if stopped else next((said for pod in running if (said := _silent(pod))), "")
+        return Verdict(Observation("started", trouble=trouble))
     if mine and not stopped:
         turned = [pod for pod in mine if _turned_away(pod)]
         if len(turned) == len(mine):
@@ -170,6 +171,23 @@ def _is_unknown(pod: Object) -> bool:
     return kind == "terminated" and said.get("reason") == "ContainerStatusUnknown"
 
 
+def _silent(pod: Object) -> str:
+    """That its node does not answer, so that what is told of a running pod is old; empty while it does.
+
+    It is not asked for when it is ready, so the kubelet calls it so as long as it runs; whoever looks after the nodes
+    calls it otherwise once the kubelet is silent.
+    """
+    for each in pod.get("status", {}).get("conditions") or []:
+        if each.get("type") == "Ready" and each.get("status") != "True" and each.get("reason") not in _ASKED_TO_END:
+            wanted = pod.get("metadata", {}).get("deletionTimestamp")
+            then = "; the cluster has given it up, and waits for the node to say that it is gone" if wanted else ""
+            return f"Its node does not answer, so nobody can see now whether it still runs{then}."
+    return ""
+
+
+_ASKED_TO_END = frozenset({"PodCompleted", "PodFailed", "ContainersNotReady"})
+
+
 def _turned_away(pod: Object) -> str:
     """Why a node would not have it, though the scheduler sent it there; empty when that is not so."""
     status = pod.get("status", {})
@@ -232,6 +250,12 @@ def _with_memory(found: Exit, said: Object) -> Exit:
 _MEMORY = "it used more memory than it asked for"
 
 
+def _memory_of(pod: Object) -> int:
+    """All that it had: what a container that ran out of memory used."""
+    containers = pod.get("spec", {}).get("containers") or [{}]
+    return int(kubernetes_load.amount(((containers[0].get("resources") or {}).get("limits") or {}).get("memory")))
+
+
 def _by_kubelet(pod: Object, said: Object, stopped: str) -> Exit:
     """The end of a container whose wrapper had no last words: it was killed, or never came to itself."""
     began, ended = moment(said.get("startedAt")), moment(said.get("finishedAt"))
@@ -239,7 +263,7 @@ def _by_kubelet(pod: Object, said: Object, stopped: str) -> Exit:
     code, reason = int(said.get("exitCode") or 0), str(said.get("reason") or "")
     message = _words(str(said.get("message") or ""))
     if reason == "OOMKilled":
-        return Exit("memory", _MEMORY, **times)
+        return Exit("memory", _MEMORY, peak_memory_bytes=_memory_of(pod), **times)
     if reason in NOT_STARTED or code in (126, 127, 128):
         if "/bin/sh" in message and "no such file" in message:
             message = "its image has no /bin/sh, by which the hub starts a program"
@@ -251,7 +275,7 @@ def _by_kubelet(pod: Object, said: Object, stopped: str) -> Exit:
     if pod.get("status", {}).get("reason") == "DeadlineExceeded":
         return Exit("timed_out", "its time ran out", **times)
     if code > 128:
-        if why := _disruption(pod):
+        if why := _disruption(pod) or _deleted_before(pod, ended, code):
             return Exit("interrupted", why, **times)
         return Exit("signalled", signal=code - 128, **times)
     return Exit("exited", code=code, **times)
@@ -271,6 +295,17 @@ def _disruption(pod: Object) -> str:
         if each.get("type") == "DisruptionTarget" and each.get("status") == "True":
             return _DISRUPTED.get(str(each.get("reason")), _words(str(each.get("message") or each.get("reason") or "")))
     return ""
+
+
+def _deleted_before(pod: Object, ended: float, code: int) -> str:
+    """That it was deleted and killed for that, without the time for a last word; empty for who was killed before."""
+    head = pod.get("metadata", {})
+    asked = moment(head.get("deletionTimestamp")) - float(head.get("deletionGracePeriodSeconds") or 0)
+    # The one is told in whole seconds, and so is the other.
+    return "its pod was deleted on the cluster, by force" if code in _KILLED and 0 < asked <= ended + 1 else ""
+
+
+_KILLED = frozenset({137, 143})
 
 
 def _disrupted(pod: Object) -> str:

@@ -31,6 +31,12 @@ DUPLICATE_SAID = "duplicate"
 NOT_STAGED = 70
 NOBODY = "nobody"
 LOG_PIECE_BYTES = 1 << 20
+# The kernel's own mark of the most memory that a container held counts what it keeps of files it has read or written,
+# which a program neither asked for nor would miss. So the wrapper looks by itself what its programs held, at first each
+# second, then so often; by each program's own mark, so that nothing is missed between two looks.
+LOOK_SECONDS = 5
+# A program that was shorter was not looked at often enough: of it the kernel's mark is told.
+LOOKED_AT_SECONDS = 20.0
 # What the image that carries files is asked for.
 NEEDED_PROGRAMS = ("tar", "gzip", "find", "stat", "head", "tail", "mkdir", "mv", "wc", "dirname", "grep", "du", "cut")
 
@@ -41,6 +47,8 @@ umask 077
 last=/dev/termination-log
 x=
 log=$d/log
+# Its container's own control group, in the first version of them or the second.
+g=/sys/fs/cgroup
 {task}
 if ! mkdir "$d/run.lock$x" 2>/dev/null; then
     echo '{duplicate_said}' > "$last"
@@ -65,15 +73,29 @@ trap 'hit=1; late=1; pass TIME' USR1
     exec {command}
 ) </dev/null >>"$log" 2>&1 & p=$!
 (sleep {wall}; kill -s USR1 $$) 2>/dev/null & t=$!
+(
+    m=0
+    n=1
+    while :; do
+        k=0
+        for v in $(sed -n -e 's/^VmHWM:[^0-9]*\([0-9]*\) kB.*/\1/p' -e 's/^shmem \([0-9]*\)[0-9][0-9][0-9]$/\1/p' \
+            /proc/[0-9]*/status "$g/memory.stat" "$g/memory/memory.stat"); do k=$((k + v)); done
+        [ "$k" -le "$m" ] || {{ m=$k; printf '%s\n' "$m" > "$d/.held$x"; }}
+        sleep "$n"
+        [ "$n" -ge {look} ] || n=$((n + 1))
+    done
+) >/dev/null 2>&1 & h=$!
 [ -z "$got" ] || pass "$got"
-{waited}kill "$t" 2>/dev/null
+{waited}kill "$t" "$h" 2>/dev/null
 times > "$d/.times$x" 2>/dev/null
-oom=$(sed -n 's/^oom_kill //p' /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control 2>/dev/null)
-peak=$(cat /sys/fs/cgroup/memory.peak /sys/fs/cgroup/memory/memory.max_usage_in_bytes 2>/dev/null)
+oom=$(sed -n 's/^oom_kill //p' "$g/memory.events" "$g/memory/memory.oom_control" 2>/dev/null)
+peak=$(cat "$g/memory.peak" "$g/memory/memory.max_usage_in_bytes" 2>/dev/null)
+used=$(sed -n 's/^usage_usec \(.*\)/\1000/p' "$g/cpu.stat" 2>/dev/null; cat "$g/cpuacct/cpuacct.usage" 2>/dev/null)
 # The container's last words first: the workspace may be full.
 {{
     printf 'pod %s\ncode %s\ngot %s\nlate %s\n' "$COLLEGIUM_POD" "$c" "$got" "$late"
     printf 'start %s\nend %s\noom %s\npeak %s\n' "$s" "$(date +%s)" "$oom" "$peak"
+    printf 'used %s\nheld %s\n' "$used" "$(cat "$d/.held$x" 2>/dev/null)"
     printf 'times %s\nlog %s\n' "$(tail -n 1 "$d/.times$x")" "$(wc -c < "$log")"
 }} > "$last"
 cp "$last" "$d/.end$x" && mv "$d/.end$x" "$d/end$x"
@@ -129,6 +151,7 @@ def run_script(job: str, run: int, program: Program) -> str:
         duplicate_said=DUPLICATE_SAID,
         grace=program.grace_seconds,
         wall=program.wall_seconds,
+        look=LOOK_SECONDS,
         below=shlex.quote(f"/{program.workdir}") if program.workdir else "",
         variables="\n".join(lines) or "    :",
         command=command(program.command),
@@ -170,14 +193,17 @@ def _said_before(before: str) -> str:
 
 
 def try_out(folder: str, nonce: str) -> str:
-    """See whether files can be laid below a folder, with the programs that it takes."""
+    """See whether files can be laid below a folder, with the programs that it takes; prints what room is left there."""
     target = shlex.quote(f"{MOUNT}/{folder}/{nonce}")
     programs = " ".join(NEEDED_PROGRAMS)
     return f"""umask 077
 for p in {programs}; do
     command -v "$p" >/dev/null || {{ echo "the image has no $p" >&2; exit 1; }}
 done
-mkdir -p {target} && echo written > {target}/file && cat {target}/file && rm -rf {target}
+mkdir -p {target} && echo written > {target}/file && cat {target}/file && rm -rf {target} || exit 1
+df -Pk {MOUNT} 2>/dev/null | tail -n 1 | {{ read -r _ all _ free _ && echo "space $all $free"; }}
+df -Pi {MOUNT} 2>/dev/null | tail -n 1 | {{ read -r _ all _ free _ && echo "files $all $free"; }}
+:
 """
 
 
@@ -345,8 +371,8 @@ def end(text: str) -> End | None:
             start=float(values.get("start") or 0),
             end=float(values.get("end") or 0),
             oom=_whole(values.get("oom", "")),
-            peak=_whole(values.get("peak", "")),
-            cpu_seconds=_cpu(values.get("times", "")),
+            peak=_peak(values),
+            cpu_seconds=_whole(values.get("used", "")) / 1e9 or _cpu(values.get("times", "")),
             log_bytes=_whole(values.get("log", "")),
         )
     except (KeyError, ValueError):
@@ -356,6 +382,16 @@ def end(text: str) -> End | None:
 def _whole(text: str) -> int:
     word = text.strip()
     return int(word) if word.isascii() and word.isdigit() else 0
+
+
+def _peak(values: Mapping[str, str]) -> int:
+    """The most memory that its programs held, in bytes; 0 where nobody looked."""
+    most, held = _whole(values.get("peak", "")), _whole(values.get("held", "")) << 10
+    seconds = float(values.get("end") or 0) - float(values.get("start") or 0)
+    if not held or (most and seconds < LOOKED_AT_SECONDS):
+        return most
+    # What several programs share is counted for each, and the kernel counts it once.
+    return min(most, held) if most else held
 
 
 def _cpu(times: str) -> float:

@@ -150,11 +150,12 @@ class Porter:
 
     # --- carrying
 
-    def try_out(self) -> None:
-        """Write to the workspace, and take it away again. Raises ClusterAway in words."""
+    def try_out(self) -> str:
+        """Write to the workspace, and take it away again; what is free there. Raises ClusterAway in words."""
         done = self.run(pod_side.try_out(kubernetes_rules.short(self._hub), secrets.token_hex(6)))
         if done.code != 0:
             raise ClusterAway(f"the workspace cannot be written: {done.said}")
+        return done.out.decode(errors="replace")
 
     def lay(self, job: str, run: int, archive: Path) -> None:
         """Lay a run's folder out of a compressed archive, unless that was done. Raises NotStaged or ClusterAway."""

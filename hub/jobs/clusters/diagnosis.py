@@ -66,6 +66,12 @@ class Bound(msgspec.Struct, frozen=True):
     who: str
 
 
+def apart(told: float, before: float, after: float) -> float:
+    """By how much a clock is ahead that told this time, in whole seconds, between two moments of this machine's."""
+    first = before - 1.0
+    return 0.0 if first <= told <= after else told - (first if told < first else after)
+
+
 def worst(lines: Iterable[Line]) -> Level:
     """The worst of them."""
     return max((line.level for line in lines), key=_WORSE.index, default="ok")
@@ -76,7 +82,7 @@ def of_connection(cluster: str, login: str, seen: Seen) -> Iterator[Line]:
     refused = seen.refused
     if refused is not None and refused.why == "unreachable":
         hint = "See whether its name and port are right and whether it lets this hub's address in; it may be down."
-        yield Line(name="reachable", level="failed", words=_sentence(refused.said), hint=hint)
+        yield Line(name="reachable", level="failed", words=sentence(refused.said), hint=hint)
         return
     took = "" if seen.only_key else f" Signing in took {seen.signed_in:.1f} s." if refused is None else ""
     slow = refused is None and seen.signed_in > SLOW_SECONDS
@@ -86,7 +92,7 @@ def of_connection(cluster: str, login: str, seen: Seen) -> Iterator[Line]:
     )  # fmt: skip
     if refused is not None and refused.why == "host_key":
         hint = "Ask an operator to compare the new fingerprint with what the cluster's own pages say, and to trust it."
-        yield Line(name="host key", level="failed", words=_sentence(refused.said), hint=hint)
+        yield Line(name="host key", level="failed", words=sentence(refused.said), hint=hint)
         return
     yield Line(name="host key", level="ok", words="It is the one that was compared.")
     if refused is not None:
@@ -94,7 +100,7 @@ def of_connection(cluster: str, login: str, seen: Seen) -> Iterator[Line]:
             "See that the line is in ~/.ssh/authorized_keys there, in one piece, and that the account is not locked; "
             "then test the account."
         )
-        yield Line(name="sign-in", level="failed", words=_sentence(refused.said), hint=hint)
+        yield Line(name="sign-in", level="failed", words=sentence(refused.said), hint=hint)
     elif not seen.only_key:
         yield Line(name="sign-in", level="ok", words=f"It lets {login} in.")
 
@@ -113,34 +119,34 @@ def of_site(cluster: str, seen: Seen) -> Iterator[Line]:
             hint="What became of a job that vanished from the queue while the hub was away, nobody can tell then.",
         )  # fmt: skip
     if seen.clock_off is not None:
-        yield _clock(seen.clock_off)
+        yield clock_line(seen.clock_off)
     yield _folder(seen)
-    if (space := _space(seen.told)) is not None:
+    if (space := space_line(seen.told)) is not None:
         yield space
 
 
 def of_hub(standing: Standing | None, *, kind: str, alive: int, watched: bool, now: float) -> Iterator[Line]:
     """What the hub knows of itself: its agent's last word, whether it leaves the cluster alone, how often it asks."""
-    yield _agent(standing, kind=kind, alive=alive, watched=watched, now=now)
+    yield agent_line(standing, kind=kind, alive=alive, watched=watched, now=now)
     if standing is None:
         return
     if standing.alone_for_good:
         yield Line(
-            name="left alone", level="failed", words=f"Nobody signs in any more: {_sentence(standing.said)}",
+            name="left alone", level="failed", words=f"Nobody signs in any more: {sentence(standing.said)}",
             hint="It is tried again once an operator has trusted its host key anew.",
         )  # fmt: skip
     elif standing.alone_until > now:
         left = standing.alone_until - now
         yield Line(
             name="left alone", level="warning",
-            words=f"After failures the hub leaves it alone for another {_span(left)}: {_sentence(standing.said)}",
+            words=f"After failures the hub leaves it alone for another {span(left)}: {sentence(standing.said)}",
             hint="It tries again by itself, ever more seldom, so that the site does not ban it.",
         )  # fmt: skip
     else:
         yield Line(name="left alone", level="ok", words="The hub may sign in at any time.")
     asked = sum(count for each, count in standing.per_minute.items() if each in QUESTIONS)
     by_kind = ", ".join(f"{each} {count}" for each, count in sorted(standing.per_minute.items())) or "none"
-    words = f"{_sentence(by_kind)} At most {MOST_QUESTIONS} ask how jobs are."
+    words = f"{sentence(by_kind)} At most {MOST_QUESTIONS} ask how jobs are."
     too_many = asked > MOST_QUESTIONS
     yield Line(
         name="calls per minute", level="warning" if too_many else "ok", words=words,
@@ -157,7 +163,7 @@ def of_quota(bounds: Iterable[Bound]) -> Iterator[Line]:
 def _bound(one: Bound) -> Line:
     over = one.used >= one.most
     level: Level = "failed" if over and one.hard else "warning"
-    words = f"{_sentence(one.of, stop='')}: {one.used:g} of {one.most:g} {one.what} are used or reserved."
+    words = f"{sentence(one.of, stop='')}: {one.used:g} of {one.most:g} {one.what} are used or reserved."
     hint = (
         f"{'No job is taken until some is free again' if over and one.hard else 'It is nearly used up'}; ask {one.who}."
     )
@@ -167,9 +173,9 @@ def _bound(one: Bound) -> Line:
 def _scheduler(seen: Seen) -> Line:
     if seen.queue_said or seen.queue_seconds is None:
         ping = seen.told.get("ping", "").strip(" ;")
-        words = f"It does not answer: {_sentence(seen.queue_said or 'nothing was asked')}"
+        words = f"It does not answer: {sentence(seen.queue_said or 'nothing was asked')}"
         if "DOWN" in ping:
-            words += f" Slurm says of itself: {_sentence(ping)}"
+            words += f" Slurm says of itself: {sentence(ping)}"
         hint = "Its staff know first; jobs that Slurm has accepted are not lost, and the hub asks again by itself."
         return Line(name="scheduler", level="failed", words=words, hint=hint)
     if seen.queue_seconds > SLOW_SECONDS:
@@ -192,11 +198,11 @@ def _version(said: str) -> Line:
     return Line(name="version", level="ok", words=f"Slurm {said}.")
 
 
-def _clock(off: float) -> Line:
+def clock_line(off: float) -> Line:
     if abs(off) < CLOCK_WARNS_SECONDS:
         return Line(name="clock", level="ok", words="It agrees with the hub's.")
     way = "ahead of" if off > 0 else "behind"
-    words = f"It is {_span(abs(off))} {way} the hub's."
+    words = f"It is {span(abs(off))} {way} the hub's."
     hint = "Times of jobs are off by as much. Ask whose clock is wrong: this machine's operator or the cluster's staff."
     return Line(name="clock", level="failed" if abs(off) > CLOCK_FAILS_SECONDS else "warning", words=words, hint=hint)
 
@@ -210,16 +216,16 @@ def _folder(seen: Seen) -> Line:
     hint = "Make room there, or ask its staff."
     if "No space left" not in said and "quota" not in said.lower():
         hint = f"Make {seen.root} yours to write to, or ask an operator to name another folder with `root`."
-    return Line(name="folder of jobs", level="failed", words=f"{where or seen.root}: {_sentence(said)}", hint=hint)
+    return Line(name="folder of jobs", level="failed", words=f"{where or seen.root}: {sentence(said)}", hint=hint)
 
 
-def _space(told: dict[str, str]) -> Line | None:
+def space_line(told: dict[str, str]) -> Line | None:
     """Free kilobytes and files as `df` tells them; None where it tells nothing."""
-    size, free = _numbers(told.get("space", ""))
+    whole, free = _numbers(told.get("space", ""))
     files, files_free = _numbers(told.get("files", ""))
-    if size <= 0:
+    if whole <= 0:
         return None
-    words = f"{_size(free * 1024)} of {_size(size * 1024)} are free."
+    words = f"{size(free * 1024)} of {size(whole * 1024)} are free."
     little = free * 1024 < LITTLE_SPACE_BYTES
     if files > 0 and files_free < min(LITTLE_FILES, files // 10):
         words, little = f"{words} Room is left for {files_free} more files.", True
@@ -227,7 +233,7 @@ def _space(told: dict[str, str]) -> Line | None:
     return Line(name="space", level="warning" if little else "ok", words=words, hint=hint)
 
 
-def _agent(standing: Standing | None, *, kind: str, alive: int, watched: bool, now: float) -> Line:
+def agent_line(standing: Standing | None, *, kind: str, alive: int, watched: bool, now: float) -> Line:
     whose = "Your agent" if kind == "agent" else "The hub's agent"
     jobs = f"{alive} of your jobs {'has' if alive == 1 else 'have'} not ended there."
     if kind == "agent" and not watched:
@@ -241,7 +247,7 @@ def _agent(standing: Standing | None, *, kind: str, alive: int, watched: bool, n
         return Line(name="agent", level="ok", words=words)
     ago = max(now - standing.at, 0.0)
     said = "it reached the cluster" if standing.reached else f"it did not reach the cluster: {standing.said}"
-    words = f"{_span(ago)} ago: {_sentence(said, capital=False)}"
+    words = f"{span(ago)} ago: {sentence(said, capital=False)}"
     if alive and ago > SILENT_SECONDS:
         hint = "It says so every half a minute while jobs are there. Ask the operator whether it runs."
         return Line(name="agent", level="warning", words=f"{whose} spoke last {words}", hint=hint)
@@ -255,22 +261,22 @@ def _numbers(text: str) -> tuple[int, int]:
     return (int(words[0]), int(words[1])) if len(words) == 2 and all(each.isdigit() for each in words) else (0, 0)
 
 
-def _sentence(text: str, *, stop: str = ".", capital: bool = True) -> str:
+def sentence(text: str, *, stop: str = ".", capital: bool = True) -> str:
     text = " ".join(text.split()).rstrip(".")
     return ((text[:1].upper() if capital else text[:1]) + text[1:] + stop) if text else ""
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}s"
     return f"{seconds:.0f} s"
 
 
-def _size(number: int) -> str:
-    size = float(number)
+def size(number: int) -> str:
+    amount = float(number)
     for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024 or unit == "TiB":
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
+        if amount < 1024 or unit == "TiB":
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1024
     raise AssertionError

@@ -10,11 +10,13 @@ import datetime as dt
 import msgspec
 
 from hub.jobs.clusters.rules import moment
-from hub.jobs.clusters.views import CertificateView, ClusterView
+from hub.jobs.clusters.views import CertificateView, ClusterView, ServiceView
 from hub.jobs.port import Standing
 
 # A cluster's scheduler is asked how its jobs are no more often than this, by one account.
 MOST_QUESTIONS = 6
+# A token of the hub's account that lapses within this time is spoken of.
+TOKEN_SOON = dt.timedelta(days=30)
 QUESTIONS = frozenset({"squeue", "sacct"})
 
 
@@ -36,6 +38,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 def findings(one: ClusterView, work: Work, now: dt.datetime) -> list[Finding]:
     """All that can be said, in the order in which it can go wrong."""
+    if one.service is not None:
+        return _of_service(one, one.service, work, now)
     keys = ", ".join(one.fingerprints)
     found = [Finding(name="host key", holds=True, words=f"Pinned after it was compared: {keys}.")]
     mine = one.account
@@ -71,6 +75,38 @@ def findings(one: ClusterView, work: Work, now: dt.datetime) -> list[Finding]:
         found.append(Finding(name="scheduler", holds=True, words=f"Slurm {mine.standing.version}."))
     if mine.standing is not None and mine.standing.per_minute:
         found.append(_calls(mine.standing))
+    return [*found, _jobs(work, now)]
+
+
+def _of_service(one: ClusterView, service: ServiceView, work: Work, now: dt.datetime) -> list[Finding]:
+    """The same where the hub has one account for all: a namespace of a Kubernetes cluster."""
+    keys = ", ".join(one.fingerprints)
+    whose = f"Pinned: {keys}." if service.server else "It is the cluster this hub runs on."
+    found = [Finding(name="authority", holds=True, words=whose)]
+    if service.tested is None:
+        words = f"The hub works there as {service.login}, and no job goes there before that was tried."
+        hint = f"An operator tries it: `collegium cluster test {one.name}`."
+        return [*found, Finding(name="hub's account", holds=None, words=words, hint=hint)]
+    words = f"{one.name} gave {service.login} every right the hub needs when it was tried."
+    found.append(Finding(name="hub's account", holds=True, words=words))
+    if service.token_until is not None and service.token_until - now < TOKEN_SOON:
+        over = service.token_until <= now
+        words = f"It {'lapsed' if over else 'lapses'} at {moment(service.token_until)}."
+        hint = f"An operator hands in the next one: `collegium cluster change {one.name} --account-token FILE`."
+        found.append(Finding(name="token", holds=False if over else None, words=words, hint=hint))
+    stands = service.standing
+    if stands is None or stands.reached:
+        words = f"{one.name} answered when it was asked last. Without jobs there, nobody asks."
+        found.append(Finding(name="connection", holds=True, words=words))
+    else:
+        hint = "The hub tries again by itself; pods that have started run on meanwhile. An operator finds out why: "
+        hint = f"{hint}`collegium cluster doctor {one.name}`."
+        said = stands.said.rstrip(".")
+        found.append(Finding(name="connection", holds=False, words=f"Not reached: {said}.", hint=hint))
+    if stands is not None and stands.version:
+        found.append(Finding(name="version", holds=True, words=f"Kubernetes {stands.version}."))
+    if stands is not None and stands.per_minute:
+        found.append(Finding(name="calls", holds=True, words=f"In a minute: {_by_kind(stands)}."))
     return [*found, _jobs(work, now)]
 
 
@@ -131,13 +167,16 @@ def _remedy(said: str) -> str:
 
 
 def _calls(standing: Standing) -> Finding:
-    by_kind = ", ".join(f"{kind} {count}" for kind, count in sorted(standing.per_minute.items()))
     asked = sum(count for kind, count in standing.per_minute.items() if kind in QUESTIONS)
-    words = f"In a minute: {by_kind}."
+    words = f"In a minute: {_by_kind(standing)}."
     if asked <= MOST_QUESTIONS:
         return Finding(name="calls", holds=True, words=words)
     words = f"{words} The scheduler is asked {asked} times, and {MOST_QUESTIONS} are the most it should be."
     return Finding(name="calls", holds=False, words=words, hint="Tell the operator of this hub.")
+
+
+def _by_kind(standing: Standing) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in sorted(standing.per_minute.items()))
 
 
 def _jobs(work: Work, now: dt.datetime) -> Finding:

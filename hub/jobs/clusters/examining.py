@@ -14,11 +14,11 @@ import msgspec
 
 from hub.core.actions import Action, handles
 from hub.core.context import Actor, Context, Scope
-from hub.core.errors import HubError, Unavailable
+from hub.core.errors import Unavailable
 from hub.core.house import House
 from hub.core.roles import Allowed
 from hub.jobs import quotas
-from hub.jobs.clusters import diagnosis, kubernetes_reaching, reports, rules, views
+from hub.jobs.clusters import diagnosis, kubernetes_diagnosis, kubernetes_examining, reports, rules, views
 from hub.jobs.clusters.actions import Name, known
 from hub.jobs.clusters.diagnosis import Bound, Level, Line, Refused, Seen
 from hub.jobs.clusters.views import ClusterView
@@ -70,7 +70,7 @@ def _looked(act: ExamineCluster, house: House, actor: Actor) -> list[Line]:
         operates = isinstance(scope.access.explain_hub("cluster:add"), Allowed)
         own = None if of is None else views.service_account(scope, row.id)
     if of is not None:
-        return _kubernetes(house, row, of, own) if operates and own is not None else []
+        return kubernetes_examining.looked(house, row, of, own) if operates and own is not None else []
     if mine is None or mine.kind == "agent":
         return _from_outside(row, mine)
     seen = asyncio.run(_signed_in(house, row, mine))
@@ -101,10 +101,7 @@ async def _signed_in(house: House, row: Any, mine: Any) -> Seen:
             done = await connection.run(look, seconds=SECONDS)
             told, missing = _told(done.out.decode(errors="replace"))
             if told.get("now", "").isdigit():
-                # It was asked for at some moment between the two, and told in whole seconds.
-                first, last = before - 1.0, time.time()
-                far = float(told["now"])
-                off = 0.0 if first <= far <= last else far - (first if far < first else last)
+                off = diagnosis.apart(float(told["now"]), before, time.time())
             began = time.monotonic()
             await backend.queue()
             queued = time.monotonic() - began
@@ -161,16 +158,6 @@ def _from_outside(row: Any, mine: Any) -> list[Line]:
     return found
 
 
-def _kubernetes(house: House, row: Any, of: Any, own: Any) -> list[Line]:
-    try:
-        tried = kubernetes_reaching.try_out(house, row, of, own, whole=False)
-    except HubError as error:
-        words = "; ".join([error.message, *error.errors])
-        return [Line(name="API server", level="failed", words=f"{words}.", hint=error.hint)]
-    words = f"It answers, as Kubernetes {tried.version}, and gives the hub every right it needs."
-    return [Line(name="API server", level="ok", words=words)]
-
-
 @handles(ExamineCluster, needs="cluster:join", before=_looked)
 def examine_cluster(act: ExamineCluster, ctx: Context) -> Examination:
     """Beside what the cluster said stands what the hub knows: its agent, how often it asks, quotas."""
@@ -183,12 +170,14 @@ def examine_cluster(act: ExamineCluster, ctx: Context) -> Examination:
 
 
 def _of_hub(scope: Scope, one: ClusterView) -> list[Line]:
-    mine = one.account
-    if mine is None:
+    mine, now = one.account, scope.now.timestamp()
+    if mine is None and one.service is None:
         return []
     work = reports.work(scope, one)
     watched = work.watched_until is not None and work.watched_until > scope.now
-    now = scope.now.timestamp()
+    if mine is None:
+        assert one.service is not None
+        return list(kubernetes_diagnosis.of_hub(one.service, alive=work.alive, watched=watched, now=now))
     return list(diagnosis.of_hub(mine.standing, kind=mine.kind, alive=work.alive, watched=watched, now=now))
 
 

@@ -5,7 +5,6 @@ The official client is loaded only where a hub has such a cluster; it is an extr
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import importlib.util
 import os
@@ -23,6 +22,7 @@ from hub.core.house import House
 from hub.core.keys import seal, unseal
 from hub.jobs.backends.kubernetes_rules import Cluster, short
 from hub.jobs.clusters import kubernetes_rules as rules
+from hub.jobs.clusters.doctor import TOKEN_SOON
 from hub.jobs.clusters.tables import cluster_accounts, clusters, kubernetes_clusters
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 # So long somebody who tries a cluster waits for its porter; an image that is still being pulled takes longer.
 TRY_SECONDS = 20.0
-# A token that lapses within this time is spoken of.
-SOON = dt.timedelta(days=30)
 UNKNOWN, FORBIDDEN = 401, 403
 
 
@@ -139,7 +137,7 @@ def look_at(house: House) -> Iterator[Look]:
         except HubError as error:
             yield Look(row.name, False, f"{error.message} {error.hint}".strip())
             continue
-        soon = row.token_until is not None and row.token_until - house.clock.now() < SOON
+        soon = row.token_until is not None and row.token_until - house.clock.now() < TOKEN_SOON
         lapses = f"; its token lapses on {row.token_until:%Y-%m-%d}" if soon else ""
         yield Look(row.name, True, f"{tried.version}, with every right that is needed{lapses}")
 
@@ -172,15 +170,17 @@ def try_out(house: House, cluster: Any, of: Any, account: Any, *, whole: bool = 
         finally:
             backend.close()
     except (ClusterAway, Refused) as error:
-        raise _told(error, cluster.name, described.namespace) from None
+        raise in_words(error, cluster.name, described.namespace) from None
     return Tried(version)
 
 
+def missing_rights(api: Api) -> list[str]:
+    """What the account may not do that the hub does, in words. Raises ClusterAway or Refused."""
+    return [rules.in_words(kind, verb) for group, kind, verb in rules.wanted() if not api.may(verb, kind, group=group)]
+
+
 def _try_rights(api: Api, name: str) -> None:
-    missing = [
-        rules.in_words(kind, verb) for group, kind, verb in rules.wanted() if not api.may(verb, kind, group=group)
-    ]
-    if missing:
+    if missing := missing_rights(api):
         raise Conflict(
             f"{name}: the hub's account may not {rules.joined(missing)} in the namespace {api.namespace}",
             code="rights_missing",
@@ -189,7 +189,8 @@ def _try_rights(api: Api, name: str) -> None:
         )
 
 
-def _told(error: Exception, name: str, namespace: str) -> HubError:
+def in_words(error: Exception, name: str, namespace: str) -> HubError:
+    """What went wrong over there, for the operator."""
     from hub.jobs.backends.kubernetes_api import Refused, Untrusted
     from hub.jobs.backends.porter import PorterAway
 
@@ -203,7 +204,8 @@ def _told(error: Exception, name: str, namespace: str) -> HubError:
         )
     if isinstance(error, Refused) and error.status == UNKNOWN:
         return Conflict(
-            f"{name} does not accept the token: it has lapsed, was revoked, or is of another cluster",
+            f"{name} does not accept the token: it has lapsed, was revoked with its account or its namespace, "
+            "or is of another cluster",
             code="token_refused",
             hint=f"`kubectl create token collegium-hub --namespace {namespace} --duration 8760h` makes one; "
             "`collegium cluster change NAME --account-token FILE` hands it in",

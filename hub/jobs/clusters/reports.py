@@ -28,11 +28,13 @@ def report(scope: Scope, name: str) -> ClusterReport:
 
 def work(scope: Scope, one: ClusterView) -> Work:
     """One's own jobs there that have not ended, and until when they are watched."""
-    if one.account is None:
+    count = sa.select(sa.func.count()).where(jobs.c.state.not_in(TERMINAL))
+    if one.account is not None:
+        account = one.account.account
+    elif one.service is not None and (own := views.service_account(scope, one.cluster)) is not None:
+        account, count = own.id, count.where(jobs.c.submitted_by == scope.actor.id)
+    else:
         return Work()
-    account = one.account.account
-    alive = scope.execute(
-        sa.select(sa.func.count()).where(jobs.c.account == account, jobs.c.state.not_in(TERMINAL))
-    ).scalar_one()
+    alive = scope.execute(count.where(jobs.c.account == account)).scalar_one()
     lease = scope.execute(sa.select(backends.c.lease_until).where(backends.c.name == account)).scalar()
     return Work(alive=int(alive), watched_until=lease)

@@ -213,6 +213,10 @@ def _service_view(scope: Scope, cluster: str, of: Any) -> ServiceView | None:
         return None
     sessions: list[str] = of.sessions or []
     may_know = isinstance(scope.access.explain_hub("cluster:add"), Allowed)
+    return service_view(of, own, tuple(sorted(full_name(scope, each) for each in sessions)) if may_know else ())
+
+
+def service_view(of: Any, own: Any, sessions: tuple[str, ...] = ()) -> ServiceView:
     return ServiceView(
         server=of.server,
         login=own.login,
@@ -221,7 +225,7 @@ def _service_view(scope: Scope, cluster: str, of: Any) -> ServiceView | None:
         image=of.described.get("image", ""),
         attested=of.attested_at,
         every_session=of.sessions is None,
-        sessions=tuple(sorted(full_name(scope, each) for each in sessions)) if may_know else (),
+        sessions=sessions,
         token_until=of.token_until,
         tested=own.tested_at,
         standing=_standing(own),
