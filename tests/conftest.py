@@ -28,10 +28,15 @@ from hub.perform import Answer
 from hub.perform import perform as perform_action
 from tests.databases import databases, postgres_url  # noqa: F401 - fixtures
 
-
 # How long an example takes says how busy the machine is, and decides nothing.
-hypothesis.settings.register_profile("house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile("house")
+EXAMPLES = hypothesis.settings
+EXAMPLES.register_profile(
+    "house",
+    EXAMPLES.get_profile(EXAMPLES.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+EXAMPLES.load_profile("house")
 
 
 def pytest_collection_finish() -> None:
