@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.real.kube_lab import Lab, wait
+from tests.real.kube_lab import Lab
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -78,7 +79,7 @@ def ran(lab: Lab, namespace: str, name: str) -> tuple[str, str]:
         phase = str(lab.kube.ask(f"{path}/{name}")["status"].get("phase"))
         return phase if phase in ("Succeeded", "Failed") else None
 
-    return wait(over, 200, "the hub's pod ending"), logs(lab, namespace, name)
+    return wait_for(over, 200, "the hub's pod ending"), logs(lab, namespace, name)
 
 
 def test_a_hub_in_a_pod_registers_its_own_cluster_tries_it_and_runs_a_job_there(lab: Lab) -> None:
