@@ -28,7 +28,7 @@ run: setup ## start the hub here and carry out a job from submission to signed r
 	@$(BIN)/collegium up --demo
 
 test: setup ## the fast test suite: under two minutes on two cores, no network
-	@$(BIN)/pytest -n auto --maxprocesses 4 -m "not ($(SLOW_MARKS))"
+	@$(BIN)/pytest -n auto --maxprocesses 4 -m "not ($(SLOW_MARKS))" --ignore=tests/browser
 
 check: setup ## lint, formatting, types, and the direction of every import
 	$(BIN)/ruff check

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import argon2
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
@@ -26,6 +27,20 @@ from hub.people import accounts, passwords
 from hub.perform import Answer
 from hub.perform import perform as perform_action
 from tests.databases import databases, postgres_url  # noqa: F401 - fixtures
+
+# How long an example takes says how busy the machine is, and decides nothing.
+EXAMPLES = hypothesis.settings
+EXAMPLES.register_profile(
+    "house",
+    EXAMPLES.get_profile(EXAMPLES.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+EXAMPLES.load_profile("house")
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # modules and tests stay to the end: to look through them again and again took a twelfth of a run
 
 
 def pytest_unconfigure() -> None:
@@ -160,9 +175,9 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path, empty_database: Path) -> Iterator[Database]:
     """A bare SQLite database with all tables."""
+    shutil.copyfile(empty_database, tmp_path / "test.sqlite3")
     db = Database(f"sqlite:///{tmp_path / 'test.sqlite3'}")
-    metadata.create_all(db.write_engine)
     yield db
     db.close()

@@ -98,6 +98,7 @@ def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenDa
     opened: list[Database] = []
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'contract.sqlite3'}"
+        shutil.copyfile(request.getfixturevalue("empty_database"), tmp_path / "contract.sqlite3")
     else:
         server = request.getfixturevalue("postgres_url")
         name = f"t_{secrets.token_hex(6)}"
@@ -111,7 +112,8 @@ def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenDa
         return db
 
     first = open_database()
-    metadata.create_all(first.write_engine)
+    if not first.is_sqlite:
+        metadata.create_all(first.write_engine)
     yield open_database
     for db in opened:
         db.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope as AsgiScope
 
@@ -59,27 +60,25 @@ class Static(StaticFiles):
         return response
 
 
-def create(house: House) -> Starlette:
-    """The application of one web process."""
+async def _openapi(request: Request) -> Response:
+    return JSONResponse(openapi.document(routes.listed()))
 
-    async def serve_openapi(request: Request) -> Response:
-        return JSONResponse(openapi.document(routes.listed()))
 
-    async def metrics(request: Request) -> Response:
-        return Response(await to_thread.run_sync(measures.written, house), media_type=CONTENT_TYPE_LATEST)
+async def _metrics(request: Request) -> Response:
+    return Response(await to_thread.run_sync(measures.written, request.app.state.house), media_type=CONTENT_TYPE_LATEST)
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        to_thread.current_default_thread_limiter().total_tokens = THREADS
-        async with app.state.watch.running(), app.state.agents.running():
-            yield
-        await anyio.to_thread.run_sync(house.close)
 
-    table = [
+async def _failed(request: Request, error: Exception) -> Response:
+    return problems.respond(error, request)
+
+
+@functools.cache  # what is found under which path is the same for every hub
+def _table() -> tuple[BaseRoute, ...]:
+    return (
         Route("/healthz", endpoints.healthz, methods=["GET"]),
         Route("/readyz", endpoints.readyz, methods=["GET"]),
-        Route("/metrics", metrics, methods=["GET"]),
-        Route("/openapi.json", serve_openapi, methods=["GET"]),
+        Route("/metrics", _metrics, methods=["GET"]),
+        Route("/openapi.json", _openapi, methods=["GET"]),
         Route("/api/actions", endpoints.act, methods=["POST"]),
         Route("/api/events", streams.signed_in(events.events), methods=["GET"]),
         Route("/api/tickets", endpoints.asks(live.make_ticket), methods=["POST"]),
@@ -108,19 +107,27 @@ def create(house: House) -> Starlette:
         Route("/invitation/{token}", endpoints.spends("invitation_accept"), methods=["POST"]),
         *(Route(p.path, endpoints.page(p.show, anonymous=p.anonymous), methods=["GET"]) for p in routes.PAGES),
         Mount("/static", Static(directory=STATIC)),
-    ]
+    )
 
-    async def failed(request: Request, error: Exception) -> Response:
-        return problems.respond(error, request)
+
+def create(house: House) -> Starlette:
+    """The application of one web process."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
+        async with app.state.watch.running(), app.state.agents.running():
+            yield
+        await anyio.to_thread.run_sync(house.close)
 
     settings = house.settings
     app = Starlette(
-        routes=table,
+        routes=_table(),
         lifespan=lifespan,
         middleware=[
             Middleware(Shell, origin=settings.origin, origins=settings.origins, media_server=MediaServer.of(settings))
         ],
-        exception_handlers={400: failed, 404: failed, 405: failed, 413: failed},
+        exception_handlers={400: _failed, 404: _failed, 405: _failed, 413: _failed},
     )
     app.state.house = house
     app.state.watch = events.Watch(house)

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,6 +20,7 @@ from tests.actions.notebook_fixtures import detached, step_up_code
 from tests.actions.test_orchestrator import carry_on
 from tests.bot.card_lab import SCRIPT, TEAM, Lab, card_lab, give_channel
 from tests.conftest import make_person
+from tests.waiting import come
 
 pytestmark = pytest.mark.slow
 
@@ -253,14 +253,14 @@ def test_one_process_follows_and_the_next_goes_on_with_its_cards(lab: Lab) -> No
             await asyncio.to_thread(lab.happen, job, event)
             await asyncio.to_thread(pass_once, lab.house.db, "test", lab.house.clock.now())
             seen = "chat.postMessage" if turn == 0 else "chat.update"
-            await _until(lambda: len(lab.slack.called(seen)) > (0 if turn == 0 else edits))  # noqa: B023
+            await come(lambda: len(lab.slack.called(seen)) > (0 if turn == 0 else edits), 20, "the card")  # noqa: B023
             waits.append(time.monotonic() - begun)
         stops[0].set()
         await running[0]
         lab.house.clock.advance(20)  # type: ignore[attr-defined]
         await asyncio.to_thread(lab.happen, job, "succeeded")
         await asyncio.to_thread(pass_once, lab.house.db, "test", lab.house.clock.now())
-        await _until(lambda: bool(lab.replies))
+        await come(lambda: bool(lab.replies), 20, "the reply")
         stops[1].set()
         await running[1]
         return waits
@@ -269,10 +269,3 @@ def test_one_process_follows_and_the_next_goes_on_with_its_cards(lab: Lab) -> No
     assert len(lab.roots) == len(lab.replies) == 1
     assert "succeeded" in lab.roots[0].text
     assert max(waits) < 10  # how quick it is, the benchmark says
-
-
-async def _until(holds: Any, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import types
 from collections.abc import Iterator
@@ -91,6 +92,7 @@ def special(name: str, owner: str) -> str:
     return ""
 
 
+@functools.cache
 def filled(shape: type[msgspec.Struct]) -> Any:
     hints = get_type_hints(shape)
     return shape(**{name: value_of(hints[name], name, shape.__name__) for name in shape.__struct_fields__})

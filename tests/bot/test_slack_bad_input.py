@@ -16,6 +16,7 @@ from hub.jobs.tables import jobs
 from hub.notebook.tables import entries
 from hub.people.tables import persons
 from tests.bot.slack_world import SlackWorld, slack_world
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -234,10 +235,7 @@ def test_before_a_workspace_is_connected_only_slacks_own_question_is_answered(ho
         assert (answer.status_code, answer.text) == (200, "abc")
         assert world.slack.command(world.ana, "/collegium", "whoami").status == 503
         world.install()
-        deadline = time.monotonic() + 10
-        while world.slack.command(world.ana, "/collegium", "whoami").status != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for(lambda: world.slack.command(world.ana, "/collegium", "whoami").status == 200, 10, "an answer")
         assert world.slack.post(asked, {"Content-Type": "application/json"}).status_code == 401
         signed = world.slack.signed(asked)
         assert world.slack.post(asked, {"Content-Type": "application/json", **signed}).text == "abc"

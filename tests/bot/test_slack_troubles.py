@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -204,9 +203,7 @@ def test_socket_mode_is_the_same_door_and_outlives_a_refresh(house: House, tmp_p
         said = world.slack.command(world.ana, "/collegium", f'job submit "{SCRIPT}"', channel=world.lab)
         assert said.status == 200 and said.body["response_type"] == "ephemeral"
         world.slack.sockets.refresh()
-        deadline = time.monotonic() + 20
-        while not world.slack.sockets.connected.wait(0.1):
-            assert time.monotonic() < deadline
+        assert world.slack.sockets.connected.wait(20)
         assert world.slack.mention(world.ana, "note post b --text c", channel=world.lab).status == 200
         assert len(world.rows(jobs)) == len(world.rows(entries)) == 1
         world.slack.command(world.ana, "/note", "post")

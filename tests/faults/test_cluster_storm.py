@@ -38,7 +38,7 @@ from tests.databases import free_port
 from tests.faults.storm import FakeCluster, Told, fault_of, plan_of, script_of
 from tests.jobs import run_steps
 from tests.real.hub_served import Served
-from tests.real.sshd_box import wait_for
+from tests.waiting import wait_for
 
 JOBS = int(os.environ.get("COLLEGIUM_TEST_STORM", "100"))
 SEED = os.environ.get("COLLEGIUM_TEST_SEED") or str(random.SystemRandom().randrange(10**9))

@@ -9,7 +9,8 @@ import uvicorn
 from hub.core.connection import Droppable
 from hub.core.house import House
 from hub.web.application import create
-from tests.real.sshd_box import answers, wait_for
+from tests.real.sshd_box import answers
+from tests.waiting import wait_for
 
 
 class Served:

@@ -29,7 +29,8 @@ from tests.certificates import Authority
 from tests.databases import free_port
 from tests.real.images import HOST, PAUSE, Registry, layer
 from tests.real.relay import Relay
-from tests.real.sshd_box import Services, wait_for
+from tests.real.sshd_box import Services
+from tests.waiting import wait_for
 
 VERSION = "v1.34.4"
 PLUGINS = Path("/usr/lib/cni")

@@ -6,10 +6,9 @@ import gzip
 import io
 import secrets
 import tarfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import yaml
@@ -24,8 +23,8 @@ from hub.jobs.backends.pod_side import Program
 from hub.jobs.port import Observation
 from hub.jobs.requests import Environment, Resources
 from tests.real.kube_box import KubeBox
+from tests.waiting import wait_for
 
-T = TypeVar("T")
 MANIFEST = Path(__file__).parents[2] / "deploy" / "kubernetes" / "collegium.yaml"
 PATHS = {
     "Namespace": "/api/v1/namespaces",
@@ -135,7 +134,7 @@ class Lab:
 
 def until(backend: KubernetesBackend, work: Work, *sights: str, seconds: float = 90.0) -> Observation:
     """Look until one of these is to be seen."""
-    return wait(lambda: _sight(backend, work, sights), seconds, f"{work.job} being {' or '.join(sights)}")
+    return wait_for(lambda: _sight(backend, work, sights), seconds, f"{work.job} being {' or '.join(sights)}")
 
 
 def _sight(backend: KubernetesBackend, work: Work, sights: tuple[str, ...]) -> Observation | None:
@@ -144,14 +143,6 @@ def _sight(backend: KubernetesBackend, work: Work, sights: tuple[str, ...]) -> O
     except ClusterAway:
         return None
     return seen if seen.sight in sights else None
-
-
-def wait(look: Callable[[], T | None], seconds: float, what: str) -> T:
-    deadline = time.monotonic() + seconds
-    while (found := look()) is None:
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s"
-        time.sleep(0.1)
-    return found
 
 
 def whole_log(backend: KubernetesBackend, work: Work) -> bytes:

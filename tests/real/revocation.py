@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from hub.live import protocol
 from hub.live.frames import Hello
 from hub.people import embedded
 from tests.databases import free_port
+from tests.waiting import come
 
 ORIGIN = "http://hub.test"
 HEAD = {"Host": "hub.test"}
@@ -190,13 +191,13 @@ async def pair(folder: Path, database: str = "") -> AsyncIterator[Pair]:
     options = ["--port", "0", "--unixsocket", str(bus), "--save", "", "--dir", str(folder)]
     valkey = await asyncio.create_subprocess_exec(str(get_binary_path()), *options, stdout=asyncio.subprocess.DEVNULL)
     try:
-        await _until(bus.exists)
+        await come(bus.exists, 150, "the bus")
         for web, live in zip(webs, lives, strict=True):
             await start("web", COLLEGIUM_PORT=str(web))
             await start("live", COLLEGIUM_PORT=str(live), COLLEGIUM_WEB_URL=f"http://127.0.0.1:{web}")
         await start("work")
         for port in (*webs, *lives):
-            await _until(lambda port=port: _answers(port))  # type: ignore[misc]
+            await come(lambda port=port: _answers(port), 150, "an answer")  # type: ignore[misc]
         yield Pair(house, webs, lives, valkey)
     finally:
         for process in (*started, valkey):
@@ -205,12 +206,6 @@ async def pair(folder: Path, database: str = "") -> AsyncIterator[Pair]:
         for process in (*started, valkey):
             await process.wait()
         house.close()
-
-
-async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(150):
-        while not holds():
-            await asyncio.sleep(0.05)
 
 
 def _answers(port: int) -> bool:

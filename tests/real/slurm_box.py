@@ -15,7 +15,8 @@ import subprocess
 import pytest
 
 from tests.databases import free_port
-from tests.real.sshd_box import SshdBox, answers, wait_for
+from tests.real.sshd_box import SshdBox, answers
+from tests.waiting import wait_for
 
 NODES, CPUS, MEMORY_MB = 4, 16, 65536
 NEEDED = ("munged", "slurmctld", "slurmd", "slurmdbd", "sacctmgr", "mariadbd", "mariadb-install-db", "sshd")

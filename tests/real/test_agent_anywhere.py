@@ -22,7 +22,7 @@ from bot.problems import NOT_ALLOWED, NOT_SIGNED_IN
 from hub.jobs.clusters.rules import fingerprint
 from tests.embedded import COLLEGIUM, Hub
 from tests.real.slurm_box import SlurmBox
-from tests.real.sshd_box import wait_for
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -76,10 +76,7 @@ class Desk:
         return made
 
     def until(self, holds: Callable[[], Any], what: str, seconds: float = 90.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not holds():
-            assert time.monotonic() < deadline, f"{what} did not happen:\n{self.log.read_text()[-5000:]}"
-            time.sleep(0.1)
+        wait_for(holds, seconds, lambda: f"{what}:\n{self.log.read_text()[-5000:]}")
 
     def said(self, words: str) -> Callable[[], bool]:
         return lambda: words in self.log.read_text()

@@ -18,7 +18,8 @@ from hub.jobs.clusters.tables import cluster_accounts
 from hub.ledger.tables import ledger
 from tests.databases import free_port
 from tests.real.slurm_box import SlurmBox
-from tests.real.sshd_box import SshdBox, wait_for
+from tests.real.sshd_box import SshdBox
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 

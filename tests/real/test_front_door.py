@@ -22,6 +22,8 @@ from starlette.routing import Route
 
 from hub.core.settings import Settings
 from tests.live.loopback import listen_unix
+from tests.real.sshd_box import answers
+from tests.waiting import wait_for
 
 SIZE = 2 << 30
 BLOCK = b"0123456789abcdef" * 65536
@@ -56,24 +58,13 @@ def door(tmp_path: Path) -> Iterator[tuple[int, int]]:
         thread.start()
         live = subprocess.Popen([sys.executable, "-m", "hub.live"], env={**os.environ, **environment})
         try:
-            wait_for(port)
+            wait_for(lambda: answers(port), 30, "the front door listening")
             yield live.pid, port
         finally:
             live.terminate()
             live.wait(20)
             web.should_exit = True
             thread.join(20)
-
-
-def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
 
 
 def peak_kib(pid: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.real.kube_box import VERSION, KubeBox
-from tests.real.sshd_box import wait_for
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 

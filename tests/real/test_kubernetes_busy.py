@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.real.kube_lab import Lab, until, wait
+from tests.real.kube_lab import Lab, until
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -22,7 +23,7 @@ def test_the_account_of_the_manifest_sees_its_own_namespace_and_says_that_it_see
     lab.send(backend, waits, "true")
     lab.send(backend, work, "while [ ! -e go ]; do sleep 0.1; done")
     until(backend, work, "started")
-    wait(lambda: lab.pods()[1:] or None, 30, "both pods being there")
+    wait_for(lambda: lab.pods()[1:] or None, 30, "both pods being there")
     found = backend.load()
     (room,) = found.rooms
     assert room.name == f"namespace {lab.namespace}" and (room.nodes, room.cpus, room.memory_bytes) == (None,) * 3
@@ -46,7 +47,7 @@ def test_with_the_optional_manifest_nodes_and_what_all_pods_hold_are_seen(lab: L
         work = lab.work(cpus_per_node=1)
         lab.send(backend, work, "while [ ! -e go ]; do sleep 0.1; done")
         until(backend, work, "started")
-        found = wait(lambda: next((s for s in [backend.load()] if s.rooms[0].nodes), None), 30, "nodes being seen")
+        found = wait_for(lambda: next((s for s in [backend.load()] if s.rooms[0].nodes), None), 30, "nodes being seen")
         (node,) = lab.kube.ask("/api/v1/nodes")["items"]
         (room,) = found.rooms
         assert (room.name, room.nodes, room.idle_nodes) == ("nodes", 1, 0)

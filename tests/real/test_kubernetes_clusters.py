@@ -22,7 +22,8 @@ from hub.jobs.clusters.tables import cluster_accounts, kubernetes_clusters
 from tests.certificates import Authority
 from tests.conftest import Perform
 from tests.jobs import add_file, personal, run_steps
-from tests.real.kube_lab import Lab, wait
+from tests.real.kube_lab import Lab
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -210,7 +211,7 @@ def test_a_claim_that_is_not_there_and_an_image_that_cannot_be_had_are_told(
             error = refused(perform, operator)
             return error if words in error.message else None
 
-        return wait(look, 90, words)
+        return wait_for(look, 90, words)
 
     lab.registered(perform, operator, NAME, described=lab.described_plainly() | {"claim": "nowhere"})
     error = told('"nowhere" not found')

@@ -24,9 +24,10 @@ from tests.certificates import Authority
 from tests.conftest import Perform
 from tests.databases import free_port
 from tests.real.kube_box import KubeBox
-from tests.real.kube_lab import Lab, wait
+from tests.real.kube_lab import Lab
 from tests.real.test_kubernetes_busy import NODES
 from tests.real.test_kubernetes_busy import PATHS as NODE_PATHS
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -98,7 +99,7 @@ def test_a_right_that_was_taken_away_is_named(operator: Actor, perform: Perform,
     before = own_lab.kube.ask(role)["rules"]
     fewer = [{**each, "verbs": [verb for verb in each["verbs"] if verb != "patch"]} for each in before]
     own_lab.kube.ask(role, {"rules": fewer}, "PATCH")
-    wait(
+    wait_for(
         lambda: None if examined(perform, operator)[1]["rights"]["level"] == "ok" else True, 30, "the right being gone"
     )
     line = failed(perform, operator, "rights")
@@ -106,7 +107,7 @@ def test_a_right_that_was_taken_away_is_named(operator: Actor, perform: Perform,
     assert "deploy/kubernetes/collegium.yaml" in line["hint"] and "Is the namespace" not in line["hint"]
     # Without its binding the account has none of them: the whole manifest is asked about.
     own_lab.kube.ask(f"{RBAC.format(own_lab.namespace)}/rolebindings/collegium-hub", None, "DELETE")
-    wait(lambda: "make Jobs" in failed(perform, operator, "rights")["words"] or None, 30, "every right being gone")
+    wait_for(lambda: "make Jobs" in failed(perform, operator, "rights")["words"] or None, 30, "every right being gone")
     assert own_lab.namespace in failed(perform, operator, "rights")["hint"]
 
 
@@ -115,7 +116,7 @@ def test_a_namespace_that_is_gone_is_told_by_the_token_that_went_with_it(
 ) -> None:
     own_lab.registered(perform, operator, NAME)
     own_lab.close()
-    wait(lambda: "token" not in levels(perform, operator, "ok") or None, 60, "the account being gone")
+    wait_for(lambda: "token" not in levels(perform, operator, "ok") or None, 60, "the account being gone")
     line = failed(perform, operator, "token")
     assert "does not accept the token" in line["words"] and "namespace" in line["words"]
     assert f"the namespace {own_lab.namespace}?" in line["hint"] and "kubectl create token" in line["hint"]
@@ -155,7 +156,7 @@ def test_a_claim_that_is_not_there_is_told_while_the_rest_is_well(
         assert lines["rights"]["level"] == "ok" and lines["workspace"]["level"] == "failed"
         return lines["workspace"] if '"nowhere" not found' in lines["workspace"]["words"] else None
 
-    line = wait(told, 60, "the scheduler's words")
+    line = wait_for(told, 60, "the scheduler's words")
     assert "Is the claim nowhere there" in line["hint"]
 
 
@@ -208,7 +209,7 @@ def test_nodes_that_take_no_work_are_told_where_they_may_be_seen(
     operator: Actor, perform: Perform, lab: Lab, sees_nodes: None, cordoned: Callable[[bool], None]
 ) -> None:
     lab.registered(perform, operator, NAME)
-    wait(lambda: "nodes" in levels(perform, operator, "ok") or None, 30, "the node being seen")
+    wait_for(lambda: "nodes" in levels(perform, operator, "ok") or None, 30, "the node being seen")
     cordoned(True)
     worst, lines = examined(perform, operator)
     assert worst == "failed" and lines["nodes"]["words"].startswith("0 of 1 take work"), lines

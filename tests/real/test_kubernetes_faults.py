@@ -19,7 +19,8 @@ from hub.jobs.backends.kubernetes_api import ClusterAway, Refused
 from hub.jobs.backends.kubernetes_rules import Work, job_name
 from hub.jobs.port import Observation
 from tests.real.fault_proxy import FaultProxy
-from tests.real.kube_lab import Lab, archive, until, wait, whole_log
+from tests.real.kube_lab import Lab, archive, until, whole_log
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -113,7 +114,7 @@ def test_a_task_whose_pod_is_deleted_is_not_run_again_and_the_others_run_on(lab:
     lab.send(backend, work, script, tasks=work.tasks)
     made = lab.run_folder(work) / "work"
     # The node may have room for one of them only.
-    (first, *_) = wait(lambda: sorted(made.glob("count.*")) or None, 60, "a task running")
+    (first, *_) = wait_for(lambda: sorted(made.glob("count.*")) or None, 60, "a task running")
     number = first.suffix.removeprefix(".")
     place = "batch.kubernetes.io/job-completion-index"
     (pod,) = [
@@ -122,8 +123,8 @@ def test_a_task_whose_pod_is_deleted_is_not_run_again_and_the_others_run_on(lab:
         if each["metadata"]["labels"]["collegium/job"] == work.job and each["metadata"]["annotations"][place] == number
     ]
     lab.kube.ask(f"/api/v1/namespaces/{lab.namespace}/pods/{pod['metadata']['name']}", None, "DELETE")
-    wait(lambda: (lab.run_folder(work) / f"end.{number}").exists() or None, 60, "the deleted task's end")
-    wait(lambda: len(list(made.glob("count.*"))) == 2 or None, 60, "the other task running")
+    wait_for(lambda: (lab.run_folder(work) / f"end.{number}").exists() or None, 60, "the deleted task's end")
+    wait_for(lambda: len(list(made.glob("count.*"))) == 2 or None, 60, "the other task running")
     until(backend, work, "started")
     (made / "go").touch()
     seen = until(backend, work, "ended")
@@ -152,7 +153,7 @@ def test_an_agent_killed_between_create_and_answer_leaves_one_job_for_the_next(l
     """
     agent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], cwd=Path(__file__).parents[2])
     try:
-        wait(lambda: hang.happened or None, 60, "the create being done")
+        wait_for(lambda: hang.happened or None, 60, "the create being done")
         os.kill(agent.pid, signal.SIGKILL)
     finally:
         agent.kill()
@@ -245,9 +246,9 @@ def test_an_end_that_nobody_saw_is_found_in_the_workspace(lab: Lab) -> None:
     backend = lab.backend()
     work = lab.work()
     lab.send(backend, work, COUNT)
-    wait(lambda: True if (lab.run_folder(work) / "end").exists() else None, 60, "its end")
+    wait_for(lambda: True if (lab.run_folder(work) / "end").exists() else None, 60, "its end")
     delete(lab, "jobs", job_name(lab.hub, work.job, work.run))
-    wait(lambda: None if of(lab, work) else True, 30, "the Job being gone")
+    wait_for(lambda: None if of(lab, work) else True, 30, "the Job being gone")
     late = lab.backend()
     assert event(until(late, work, "ended")) == "succeeded"
 
@@ -268,7 +269,7 @@ def test_a_porter_that_goes_is_replaced(lab: Lab) -> None:
     until(backend, work, "ended")
     for each in lab.pods("porter"):
         delete(lab, "pods", each["metadata"]["name"], seconds=0)
-    assert wait(lambda: _folder(backend, work), 120, "another porter").end is not None
+    assert wait_for(lambda: _folder(backend, work), 120, "another porter").end is not None
 
 
 def _folder(backend, work):  # type: ignore[no-untyped-def]
@@ -289,7 +290,7 @@ def test_a_cluster_that_is_away_says_nothing_of_a_job_and_all_of_it_afterwards(l
     proxy.down = True
     proxy.cut()
     (lab.run_folder(work) / "work" / "go").touch()
-    wait(lambda: True if (lab.run_folder(work) / "end").exists() else None, 60, "its end")
+    wait_for(lambda: True if (lab.run_folder(work) / "end").exists() else None, 60, "its end")
     assert backend.observe(work.job, work.run).sight == "started"
     proxy.down = False
     assert event(until(backend, work, "ended")) == "succeeded"
@@ -318,9 +319,9 @@ def test_what_the_server_has_forgotten_is_listed_again(lab: Lab, proxy: FaultPro
     expired = proxy.add("answer", "GET", "watch=true", times=2, status=200, body=gone)
     refused = proxy.add("answer", "GET", "watch=true", times=2, status=410, body='{"message": "too old"}')
     proxy.cut()
-    wait(lambda: True if expired.happened + refused.happened == 4 else None, 60, "the watch being refused")
+    wait_for(lambda: True if expired.happened + refused.happened == 4 else None, 60, "the watch being refused")
     lists = lambda: backend.mirror.jobs.lists + backend.mirror.pods.lists  # noqa: E731
-    wait(lambda: True if lists() > before else None, 60, "another list")
+    wait_for(lambda: True if lists() > before else None, 60, "another list")
     assert event(until(backend, work, "ended")) == "succeeded"
 
 
@@ -334,7 +335,7 @@ def test_after_a_compaction_and_a_restart_of_the_server_the_mirror_is_right_agai
     proxy.cut()
     lab.send(lab.backend(), other, COUNT)
     (lab.run_folder(work) / "work" / "go").touch()
-    wait(lambda: True if (lab.run_folder(work) / "end").exists() else None, 60, "its end")
+    wait_for(lambda: True if (lab.run_folder(work) / "end").exists() else None, 60, "its end")
     lab.kube.compact()
     lab.kube.end("api", hard=True)
     lab.kube.start_api()
@@ -345,7 +346,7 @@ def test_after_a_compaction_and_a_restart_of_the_server_the_mirror_is_right_agai
     proxy.down = False
     assert event(until(backend, work, "ended")) == "succeeded"
     assert event(until(backend, other, "ended")) == "succeeded"
-    wait(lambda: True if backend.mirror.jobs.lists > before else None, 60, "another list")
+    wait_for(lambda: True if backend.mirror.jobs.lists > before else None, 60, "another list")
     assert ran(lab, work) == ran(lab, other) == 1
 
 
@@ -377,7 +378,7 @@ def test_whatever_goes_wrong_in_whatever_order_each_run_happens_once(lab: Lab, p
         return None
 
     for work in works:
-        native = wait(lambda work=work: submitted(work), 120, "its submission")
+        native = wait_for(lambda work=work: submitted(work), 120, "its submission")
         assert of(lab, work) == [native]
     proxy.faults.clear()
     for work in works:

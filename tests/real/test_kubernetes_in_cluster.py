@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.real.kube_lab import Lab, wait
+from tests.real.kube_lab import Lab
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -79,7 +80,7 @@ def ran(lab: Lab, namespace: str, name: str) -> tuple[str, str]:
         phase = str(lab.kube.ask(f"{path}/{name}")["status"].get("phase"))
         return phase if phase in ("Succeeded", "Failed") else None
 
-    phase = wait(over, 200, "the hub's pod ending")
+    phase = wait_for(over, 200, "the hub's pod ending")
     address = lab.kube.ask(f"{path}/{name}")["status"]["podIP"]
     assert ipaddress.ip_address(address) in ipaddress.ip_network(lab.kube.pods) and address != lab.kube.address
     return phase, logs(lab, namespace, name)

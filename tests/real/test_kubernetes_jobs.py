@@ -14,7 +14,8 @@ from hub.jobs.outputs import Found
 from hub.jobs.port import Observation
 from hub.jobs.requests import Environment
 from tests.real.kube_box import HOST
-from tests.real.kube_lab import Lab, until, wait, whole_log
+from tests.real.kube_lab import Lab, until, whole_log
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -94,7 +95,7 @@ def test_each_end_is_told_in_words(lab: Lab, backend: KubernetesBackend) -> None
 def test_a_log_is_read_while_the_job_runs(lab: Lab, backend: KubernetesBackend) -> None:
     work = sent(lab, backend, "echo first; while [ ! -e go ]; do sleep 0.1; done; echo second")
     until(backend, work, "started")
-    wait(lambda: backend.read_log(work.job, work.run, 0) or None, 30, "the first line")
+    wait_for(lambda: backend.read_log(work.job, work.run, 0) or None, 30, "the first line")
     (lab.run_folder(work) / "work" / "go").touch()
     until(backend, work, "ended")
     assert whole_log(backend, work) == b"first\nsecond\n"
@@ -118,7 +119,7 @@ def test_a_registry_that_is_away_is_waited_for(lab: Lab, backend: KubernetesBack
     lab.kube.registry.away = True
     try:
         work = sent(lab, backend, "true", environment=Environment(container=image))
-        seen = wait(
+        seen = wait_for(
             lambda: next((s for s in [backend.observe(work.job, 1)] if "cannot be had yet" in s.detail), None),
             60,
             "words about the image",
@@ -138,7 +139,7 @@ def test_what_no_node_can_hold_waits_with_the_schedulers_reason_and_can_be_cance
     lab: Lab, backend: KubernetesBackend
 ) -> None:
     work = sent(lab, backend, "true", resources={"cpus_per_node": 64})
-    seen = wait(
+    seen = wait_for(
         lambda: next((s for s in [backend.observe(work.job, 1)] if "No node" in s.detail), None), 60, "the reason"
     )
     assert seen.sight == "waiting" and "Insufficient cpu" in seen.detail
@@ -151,7 +152,7 @@ def test_a_running_job_is_cancelled_and_keeps_what_it_said(lab: Lab, backend: Ku
     script = "trap 'echo asked to end; exit 0' TERM\necho running\nwhile :; do sleep 0.1; done\n"
     work = sent(lab, backend, script)
     until(backend, work, "started")
-    wait(lambda: backend.read_log(work.job, work.run, 0) or None, 30, "its first words")
+    wait_for(lambda: backend.read_log(work.job, work.run, 0) or None, 30, "its first words")
     backend.cancel(work.job, work.run)
     assert said(until(backend, work, "ended")) == ("was_cancelled", "Cancelled.")
     assert whole_log(backend, work) == b"running\nasked to end\n"
@@ -177,10 +178,10 @@ def test_a_quota_that_is_used_up_is_told(lab: Lab, backend: KubernetesBackend) -
     }
     path = f"/api/v1/namespaces/{lab.namespace}/resourcequotas"
     lab.kube.ask(path, quota)
-    wait(lambda: lab.kube.ask(f"{path}/q").get("status", {}).get("hard"), 30, "the quota counting")
+    wait_for(lambda: lab.kube.ask(f"{path}/q").get("status", {}).get("hard"), 30, "the quota counting")
     try:
         work = sent(lab, backend, "true", resources={"memory": "8G"})
-        seen = wait(
+        seen = wait_for(
             lambda: next((s for s in [backend.observe(work.job, 1)] if "quota" in s.detail), None), 60, "the reason"
         )
         assert seen.sight == "waiting" and "exceeded quota" in seen.detail
@@ -196,7 +197,7 @@ def test_what_was_fetched_is_cleared_and_old_ends_are_swept(lab: Lab, backend: K
         until(backend, each, "ended")
     backend.clear(work.job, work.run)
     assert not (lab.run_folder(work) / "work").exists() and (lab.run_folder(work) / "end").exists()
-    wait(lambda: None if work.job in names(lab) else True, 30, "its Job being gone")
+    wait_for(lambda: None if work.job in names(lab) else True, 30, "its Job being gone")
     # Its end is still known, and it is not started a second time.
     assert said(until(backend, work, "ended")) == ("succeeded", "Finished.")
     assert lab.send(backend, work, "true").native and work.job not in names(lab)
@@ -206,8 +207,8 @@ def test_what_was_fetched_is_cleared_and_old_ends_are_swept(lab: Lab, backend: K
     assert kept.job in names(lab)
     assert kept.job not in {each.job for each in backend.sweep([], 3600, time.time() + 60)}
     swept = lambda: kept.job in {each.job for each in backend.sweep([], 0, time.time() + 60)}  # noqa: E731
-    wait(lambda: swept() or None, 30, "its Job being old")
-    wait(lambda: None if kept.job in names(lab) else True, 30, "its Job being gone")
+    wait_for(lambda: swept() or None, 30, "its Job being old")
+    wait_for(lambda: None if kept.job in names(lab) else True, 30, "its Job being gone")
 
 
 def names(lab: Lab) -> set[str]:

@@ -28,7 +28,8 @@ from hub.perform import perform
 from tests.conftest import make_person
 from tests.jobs import run_steps
 from tests.real.fault_proxy import FaultProxy, Kind
-from tests.real.kube_lab import Lab, wait
+from tests.real.kube_lab import Lab
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -171,18 +172,18 @@ def test_an_agent_killed_at_a_step_leaves_a_job_that_happens_once(hub: Hub, name
     hub.agent()
     early = step.when or step.words in ("gzip+-dc", "/jobs", ".job.uid.")
     if not early:
-        wait(lambda: hub.job(job).state == "RUNNING" or None, 90, "the program's start")
+        wait_for(lambda: hub.job(job).state == "RUNNING" or None, 90, "the program's start")
         hub.go(job)
     if step.when:
-        wait(lambda: hub.job(job).state == step.when or None, 90, f"the job being {step.when}")
+        wait_for(lambda: hub.job(job).state == step.when or None, 90, f"the job being {step.when}")
         fault = hub.proxy.add(step.kind, step.method, step.words)
-    wait(lambda: (hub.job(job), fault.happened)[1] or None, 90, f"the moment {name}")
+    wait_for(lambda: (hub.job(job), fault.happened)[1] or None, 90, f"the moment {name}")
     hub.kill()
     hub.agent()
     if early:
-        wait(lambda: hub.job(job).state == "RUNNING" or None, 90, "the program's start")
+        wait_for(lambda: hub.job(job).state == "RUNNING" or None, 90, "the program's start")
         hub.go(job)
-    wait(lambda: is_over(hub, job), 120, "its end")
+    wait_for(lambda: is_over(hub, job), 120, "its end")
     seen = hub.job(job)
     assert (seen.state, seen.reason) == ("SUCCEEDED", "Finished."), hub.log.read_text()[-4000:]
     assert {each.path for each in seen.outputs} == {"count", "go", "made.txt"}
@@ -195,13 +196,13 @@ def test_an_agent_killed_at_a_step_leaves_a_job_that_happens_once(hub: Hub, name
 def test_an_agent_killed_while_it_cancels_leaves_a_job_that_is_cancelled_by_the_next(hub: Hub, kind: Kind) -> None:
     job = hub.submit()
     hub.agent()
-    wait(lambda: hub.job(job).state == "RUNNING" or None, 90, "the program's start")
+    wait_for(lambda: hub.job(job).state == "RUNNING" or None, 90, "the program's start")
     fault = hub.proxy.add(kind, "PATCH", "/jobs/")
     hub.cancel(job)
-    wait(lambda: fault.happened or None, 60, "the cancellation being asked for")
+    wait_for(lambda: fault.happened or None, 60, "the cancellation being asked for")
     hub.kill()
     hub.agent()
-    wait(lambda: is_over(hub, job), 120, "its end")
+    wait_for(lambda: is_over(hub, job), 120, "its end")
     assert (hub.job(job).state, hub.job(job).reason) == ("CANCELLED", "Cancelled.")
     assert len(hub.starts(job)) == 1 and hub.said(job) == b"begun\n"
 
@@ -210,11 +211,11 @@ def test_a_job_that_was_to_be_cancelled_when_its_agent_died_before_it_was_made_n
     job = hub.submit()
     fault = hub.proxy.add("hold", "POST", "/jobs")
     hub.agent()
-    wait(lambda: (hub.job(job), fault.happened)[1] or None, 90, "the Job about to be made")
+    wait_for(lambda: (hub.job(job), fault.happened)[1] or None, 90, "the Job about to be made")
     hub.kill()
     hub.cancel(job)
     hub.agent()
-    wait(lambda: is_over(hub, job), 120, "its end")
+    wait_for(lambda: is_over(hub, job), 120, "its end")
     assert hub.job(job).state == "CANCELLED" and jobs_there(hub, job) == 0
     assert hub.starts(job) == ["nobody\n"]
 
@@ -224,19 +225,19 @@ def test_jobs_go_on_through_a_restart_of_the_api_server_and_one_of_their_agent(h
     kube = hub.lab.kube
     runs = hub.submit()
     hub.agent()
-    wait(lambda: hub.job(runs).state == "RUNNING" or None, 90, "the program's start")
+    wait_for(lambda: hub.job(runs).state == "RUNNING" or None, 90, "the program's start")
     kube.end("api", hard=True)
     hub.kill()
     late = hub.submit()
     hub.agent()
     hub.go(runs)
-    wait(lambda: (hub.folder(runs) / "1" / "end").exists() or None, 60, "an end that nobody sees")
+    wait_for(lambda: (hub.folder(runs) / "1" / "end").exists() or None, 60, "an end that nobody sees")
     kube.start_api()
-    wait(lambda: is_over(hub, runs), 120, "its end")
+    wait_for(lambda: is_over(hub, runs), 120, "its end")
     # The node has room for one of them only.
-    wait(lambda: hub.job(late).state == "RUNNING" or None, 120, "the program's start")
+    wait_for(lambda: hub.job(late).state == "RUNNING" or None, 120, "the program's start")
     hub.go(late)
-    wait(lambda: is_over(hub, late), 120, "its end")
+    wait_for(lambda: is_over(hub, late), 120, "its end")
     for job in (runs, late):
         assert (hub.job(job).state, hub.job(job).reason) == ("SUCCEEDED", "Finished.")
         assert len(hub.starts(job)) == 1 and hub.said(job) == b"begun\nended\n"

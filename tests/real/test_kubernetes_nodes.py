@@ -16,8 +16,9 @@ from hub.jobs.backends.kubernetes_rules import Work, job_name, short
 from hub.jobs.port import Observation
 from tests.conftest import Perform
 from tests.real.kube_box import KubeBox
-from tests.real.kube_lab import Lab, until, wait, whole_log
+from tests.real.kube_lab import Lab, until, whole_log
 from tests.real.test_kubernetes_agent import World
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -118,7 +119,7 @@ def test_a_pod_deleted_by_force_is_told_as_that_and_not_as_a_program_that_was_ki
     backend = lab.backend()
     work = lab.work()
     lab.send(backend, work, SAYS_SO)
-    wait(lambda: _first_words(backend, work), 60, "its first words")
+    wait_for(lambda: _first_words(backend, work), 60, "its first words")
     deleted_by_force(lab, work.job)
     event, sentence = said(until(backend, work, "ended", "lost"))
     assert event == "node_failed" and "its pod was deleted on the cluster" in sentence
@@ -136,7 +137,7 @@ def test_a_pod_that_is_torn_out_of_the_cluster_is_not_called_lost_while_its_last
     backend = lab.backend()
     work = lab.work()
     lab.send(backend, work, "echo run >> count; trap 'exit' TERM\necho here\nwhile :; do sleep 0.1; done")
-    wait(lambda: _first_words(backend, work), 60, "its first words")
+    wait_for(lambda: _first_words(backend, work), 60, "its first words")
     path = f"/api/v1/namespaces/{lab.namespace}/pods/{pod_of(lab, work.job)}"
     lab.kube.ask(path, {"metadata": {"finalizers": None}}, "PATCH")
     deleted_by_force(lab, work.job)
@@ -177,11 +178,11 @@ def test_a_finished_pod_that_the_cluster_cleared_away_before_anybody_looked_has_
     for work in works:
         lab.send(sender, work, f"echo said by {work.job}; exit 4")
     for work in works:
-        wait((lambda work=work: (lab.run_folder(work) / "end").exists() or None), 90, "its end")
+        wait_for((lambda work=work: (lab.run_folder(work) / "end").exists() or None), 90, "its end")
     # The cluster's own collector keeps one pod that is over, in all namespaces together.
     left = lambda: [each for each in lab.pods() if each["metadata"]["labels"]["collegium/job"] in jobs]  # noqa: E731
     jobs = {work.job for work in works}
-    wait(lambda: len(left()) <= 1 or None, 120, "pods being collected")
+    wait_for(lambda: len(left()) <= 1 or None, 120, "pods being collected")
     late = lab.backend()
     for work in works:
         assert said(until(late, work, "ended")) == ("failed", "The program ended with exit code 4.")

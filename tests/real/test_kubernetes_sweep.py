@@ -17,8 +17,9 @@ from hub.jobs.backends.kubernetes_rules import job_name, short
 from hub.jobs.tables import jobs
 from hub.ledger.tables import ledger, ledger_bodies
 from tests.conftest import Perform
-from tests.real.kube_lab import Lab, until, wait
+from tests.real.kube_lab import Lab, until
 from tests.real.test_kubernetes_agent import World
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -70,7 +71,7 @@ def test_after_two_weeks_jobs_pods_and_folders_go_and_what_did_not_come_home_sta
         await world.until(lambda: all(row(world, each).swept_at is not None for each in (whole, array, never)))
         left = {each.name for each in home.iterdir()}
         assert left >= {large, "mine"} and not left & {whole, array, never}
-        wait(lambda: not named(world.lab) & {whole, array, never} or None, 30, "their Jobs and pods being gone")
+        wait_for(lambda: not named(world.lab) & {whole, array, never} or None, 30, "their Jobs and pods being gone")
         assert large in named(world.lab) and row(world, large).swept_at is None
         told = swept(world)
         assert sum(each["jobs"] for each in told) == 3 and sum(each["folders"] for each in told) == 3

@@ -14,8 +14,9 @@ from hub.jobs import rules
 from hub.jobs.clusters.tables import cluster_accounts, kubernetes_clusters
 from hub.jobs.requests import Environment
 from tests.conftest import Perform
-from tests.real.kube_lab import Lab, until, wait
+from tests.real.kube_lab import Lab, until
 from tests.real.test_kubernetes_agent import World
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -37,7 +38,7 @@ def described(world: World, **changed: Any) -> None:
     # A porter that runs is used as it is; another one is made as the namespace is described now.
     path = f"/apis/batch/v1/namespaces/{world.lab.namespace}/jobs?labelSelector=collegium/part%3Dporter"
     world.lab.kube.ask(path, {"propagationPolicy": "Background"}, "DELETE")
-    wait(lambda: None if world.lab.pods("porter") else True, 60, "the porter being gone")
+    wait_for(lambda: None if world.lab.pods("porter") else True, 60, "the porter being gone")
     world.agent = world.new_agent()
 
 
@@ -70,7 +71,7 @@ def test_a_quota_of_jobs_that_is_used_up_is_told_in_the_clusters_words_and_the_j
     async def story() -> None:
         # The porter is one already.
         world.lab.kube.ask(path, {**quota, "spec": {"hard": {"count/jobs.batch": "1"}}})
-        wait(lambda: world.lab.kube.ask(f"{path}/few").get("status", {}).get("hard"), 30, "the quota counting")
+        wait_for(lambda: world.lab.kube.ask(f"{path}/few").get("status", {}).get("hard"), 30, "the quota counting")
         try:
             job = world.submit(SCRIPT, resources=SMALL)
             await world.until(lambda: "exceeded quota: few" in world.job(job).reason)

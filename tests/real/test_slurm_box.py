@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.real.slurm_box import SlurmBox
-from tests.real.sshd_box import wait_for
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 

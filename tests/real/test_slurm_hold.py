@@ -97,7 +97,7 @@ def test_a_job_that_has_started_meanwhile_is_not_held_and_its_owner_is_told(
 
 
 def starts(world: SlurmWorld, native: str) -> None:
-    from tests.real.sshd_box import wait_for
+    from tests.waiting import wait_for
 
     wait_for(lambda: world.box.admin("squeue", "-h", "-j", native, "-o", "%T") == "RUNNING", 30, "a running job")
 
@@ -130,7 +130,7 @@ def test_a_requeued_job_runs_again_and_the_wish_that_comes_twice_does_nothing_mo
 
 
 def starts_or_ends(world: SlurmWorld, native: str) -> None:
-    from tests.real.sshd_box import wait_for
+    from tests.waiting import wait_for
 
     wait_for(lambda: world.box.admin("squeue", "-h", "-t", "all", "-j", native, "-o", "%T") in ("RUNNING", "COMPLETED"),
              60, "the second attempt")  # fmt: skip
@@ -176,7 +176,7 @@ def test_a_job_whose_program_ended_well_is_not_run_again_by_a_late_requeue(
 
 
 def ends_again(world: SlurmWorld, native: str) -> None:
-    from tests.real.sshd_box import wait_for
+    from tests.waiting import wait_for
 
     def ended() -> bool:
         said = world.box.admin("scontrol", "show", "job", native)

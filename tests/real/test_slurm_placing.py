@@ -15,7 +15,7 @@ from hub.jobs.dry_plan import plan_job
 from hub.jobs.plans import PlanView
 from tests.real.slurm_box import SlurmBox
 from tests.real.slurm_world import SlurmWorld
-from tests.real.sshd_box import wait_for
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 

@@ -13,7 +13,7 @@ from hub.core.house import House
 from hub.jobs.clusters import connecting
 from tests.real.slurm_box import SlurmBox
 from tests.real.slurm_world import SlurmWorld
-from tests.real.sshd_box import wait_for
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 

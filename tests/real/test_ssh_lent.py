@@ -16,8 +16,9 @@ from hub.jobs import ssh
 from hub.jobs.anywhere.master import MasteredConnection
 from hub.jobs.shell import Doubtful, SshError
 from hub.jobs.ssh import Connection, Held, HostKeyChanged, KeyRefused, Login, Unreachable, command
-from tests.real.sshd_box import SshdBox, wait_for
+from tests.real.sshd_box import SshdBox
 from tests.real.test_ssh import HOSTILE, login
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 

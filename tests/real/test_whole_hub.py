@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.embedded import Hub
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -37,15 +37,6 @@ def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hub]:
         hub.close()
 
 
-def until(seconds: float, holds: Callable[[], Any], what: str) -> Any:
-    """The first true value of `holds` within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not (value := holds()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.1)
-    return value
-
-
 def state(hub: Hub, job: str) -> str:
     return str(hub.json("job", "status", job)["state"])
 
@@ -64,26 +55,28 @@ def test_the_way_from_a_command_to_a_signed_result(hub: Hub) -> None:
 
 def test_kill_9_of_the_house_in_mid_job_leaves_nothing_alive_and_the_job_says_so(hub: Hub) -> None:
     job = hub.json("job", "submit", "count.sh")["id"]
-    until(90, lambda: state(hub, job) == "RUNNING", "the job runs")
-    seen = until(60, lambda: (log := hub("job", "logs", job)).startswith("1\n2\n") and log, "the first lines are shown")
+    wait_for(lambda: state(hub, job) == "RUNNING", 90, "the job runs")
+    seen = wait_for(
+        lambda: (log := hub("job", "logs", job)).startswith("1\n2\n") and log, 60, "the first lines are shown"
+    )
     assert len(hub.processes()) > 6
     hub.up.kill()
     hub.up.wait()
-    until(60, lambda: not hub.processes(), f"everything ends: {hub.processes()}")
+    wait_for(lambda: not hub.processes(), 60, f"everything ends: {hub.processes()}")
     hub.up = hub.start()
-    until(90, lambda: state(hub, job) == "NODE_FAILED", "the job tells that its hub was stopped")
+    wait_for(lambda: state(hub, job) == "NODE_FAILED", 90, "the job tells that its hub was stopped")
     assert hub("job", "logs", job).startswith(seen), "a line that was shown is gone"
     assert "holds" in hub("verify")
 
 
 def test_workers_agent_and_web_killed_in_mid_job_run_it_once_to_its_end(hub: Hub) -> None:
     job = hub.json("job", "submit", "count.sh")["id"]
-    until(90, lambda: state(hub, job) == "RUNNING", "the job runs")
+    wait_for(lambda: state(hub, job) == "RUNNING", 90, "the job runs")
     for kind in ("work", "agent", "web"):
         for pid, command in hub.processes().items():
             if f"hub.cli {kind}" in command:
                 os.kill(pid, signal.SIGKILL)
-    until(150, lambda: _state_if_told(hub, job) == "SUCCEEDED", "the job ends well")
+    wait_for(lambda: _state_if_told(hub, job) == "SUCCEEDED", 150, "the job ends well")
     ended = hub.json("job", "status", job)
     hub("artifact", "get", "begun.txt")
     assert (hub.here / "begun.txt").read_text() == "begun\n", "it was begun more than once"

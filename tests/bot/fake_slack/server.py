@@ -19,6 +19,7 @@ from tests.bot.fake_slack.blocks import check_message
 from tests.bot.fake_slack.socket_mode import SocketMode
 from tests.bot.fake_slack.state import ALL_SCOPES, Attempt, Call, Delivery, Fault, Message, Rate, State
 from tests.bot.fake_slack.web_api import WebApi
+from tests.waiting import wait_for
 
 ACK_SECONDS = 3.0
 SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
@@ -91,11 +92,7 @@ class FakeSlack:
 
     def wait_for(self, holds: Any, seconds: float = 10.0) -> Any:
         """The first true value of `holds()`; an assertion fails when there is none in time."""
-        deadline = time.monotonic() + seconds
-        while not (found := holds()):
-            assert time.monotonic() < deadline, f"not seen: {[(m.via, m.text) for m in self.messages]}"
-            time.sleep(0.005)
-        return found
+        return wait_for(holds, seconds, lambda: f"seen were {[(m.via, m.text) for m in self.messages]}")
 
     # The workspace.
 
