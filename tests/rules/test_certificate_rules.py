@@ -94,4 +94,5 @@ def test_when_it_has_ended_nothing_else_is_claimed(alive: int) -> None:
     assert "connection" not in told and "scheduler" not in told
     assert told["jobs"].holds is (None if alive else True)
     if alive:
-        assert "sees what became of them" in told["jobs"].hint and "as far as the hub knows" in told["jobs"].words
+        whom = "it" if alive == 1 else "them"
+        assert f"sees what became of {whom}" in told["jobs"].hint and "as far as the hub knows" in told["jobs"].words

@@ -35,6 +35,7 @@ TYPED = {
     "args[lines]": "--steps 5\n  two words \n",
     "env[pairs]": "OMP_NUM_THREADS=8\nNOTE=a=b",
     "outputs[,]": "figures/, out.csv",
+    "fetch[,]": "out.csv",
     "workdir": "sub",
     "resources.cpus_per_node": "4",
     "resources.memory": "16GB",

@@ -28,6 +28,7 @@ LABELS = {
     "args[lines]": "Arguments",
     "env[pairs]": "Variables",
     "outputs[,]": "Outputs",
+    "fetch[,]": "However large",
     "workdir": "Folder it starts in",
     "resources.cpus_per_node": "CPUs",
     "resources.memory": "Memory",
