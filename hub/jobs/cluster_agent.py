@@ -44,7 +44,8 @@ from hub.jobs.turning import Turning
 
 log = structlog.get_logger()
 
-TURN_SECONDS = 0.25
+# Whoever wishes something of a job wakes the agent; a turn without that is for what nobody told it.
+TURN_SECONDS = 0.5
 # A turn looks at all jobs: whoever is woken again and again spends no more than a fifth of the time on that.
 TIMES_ITS_COST = 5.0
 LEASE_AGAIN_SECONDS = 2.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,13 +66,7 @@ class HousePort(AgentPort):
     def watched(self, epoch: int) -> list[Watched]:
         with self._house.db.read() as conn:
             self._check(conn, epoch)
-            rows = conn.execute(
-                sa.select(*_WATCHED)
-                .outerjoin(log_readers, log_readers.c.job == jobs.c.id)
-                .outerjoin(job_plans, job_plans.c.job == jobs.c.id)
-                .where(self._is_mine())
-                .order_by(jobs.c.placed_at, jobs.c.id)
-            ).all()
+            rows = conn.execute(self._mine).all()
         now = self._house.clock.now()
         return [
             Watched(
@@ -92,6 +87,17 @@ class HousePort(AgentPort):
             )
             for row in rows
         ]
+
+    @functools.cached_property
+    def _mine(self) -> sa.Select[Any]:
+        """Built once: it is asked at every turn, and costs more to build than to carry out."""
+        return (
+            sa.select(*_WATCHED)
+            .outerjoin(log_readers, log_readers.c.job == jobs.c.id)
+            .outerjoin(job_plans, job_plans.c.job == jobs.c.id)
+            .where(self._is_mine())
+            .order_by(jobs.c.placed_at, jobs.c.id)
+        )
 
     def _is_mine(self) -> sa.ColumnElement[bool]:
         """Which jobs this backend is asked about."""

@@ -63,7 +63,10 @@ def _event(row: sa.Row[Any]) -> Event:
     )
 
 
+_NEWEST = sa.select(sa.func.max(ledger_order.c.sequence))
+
+
 def newest(conn: sa.Connection) -> int:
     """The greatest sequence given so far; -1 when there is none."""
-    found = conn.execute(sa.select(sa.func.max(ledger_order.c.sequence))).scalar()
+    found = conn.execute(_NEWEST).scalar()
     return -1 if found is None else int(found)

@@ -25,7 +25,7 @@ from hub.ledger import followers
 from hub.sessions.names import known_sessions
 from hub.web.holding import same
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.5
 
 
 class EventRow(msgspec.Struct, frozen=True, kw_only=True):

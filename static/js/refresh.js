@@ -5,9 +5,13 @@ const seen = new Map();
 
 /** Fetch this page again and put fresh parts in place of those that changed. True when something did. */
 export async function refresh(ids) {
-  const answer = await fetch(location.href, { headers: { accept: "text/html" }, credentials: "same-origin" });
+  const asked = here();
+  const answer = await fetch(asked, { headers: { accept: "text/html" }, credentials: "same-origin" });
   if (!answer.ok) return false;
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const text = await answer.text();
+  // Another thing is looked at meanwhile: these parts are of the page that was, and would bring it back.
+  if (here() !== asked) return refresh(ids);
+  const page = new DOMParser().parseFromString(text, "text/html");
   let changed = false;
   for (const id of ids) {
     const fresh = page.getElementById(id);
@@ -19,6 +23,8 @@ export async function refresh(ids) {
   }
   return changed;
 }
+
+const here = () => location.href.split("#")[0];
 
 function put(fresh, old) {
   const focused = old.contains(document.activeElement) ? document.activeElement : null;

@@ -68,10 +68,8 @@ def test_who_leads_a_class_is_mailed_at_eighty_and_at_a_hundred_percent_and_no_s
     perform(ana, "quota_set", session_id=course, students=True, core_hours=12)
     proved(posting, ted, "t@proved.edu")
     submit(perform, ben, course)
-    assert [(each["to"], each["subject"][:5]) for each in mailed(posting)[1:]] == [
-        ("ana@proved.edu", "100 %"),
-        ("t@proved.edu", "100 %"),
-    ]
+    full = [each["to"] for each in mailed(posting) if each["subject"].startswith("100 %")]
+    assert sorted(full) == ["ana@proved.edu", "t@proved.edu"]
     with pytest.raises(Conflict):
         submit(perform, ben, course)
     assert len(mailed(posting)) == 3, "what is refused was not used"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.room_world import Enter, Hub, pointing, until
 from tests.web import page_world
@@ -112,6 +112,23 @@ def test_a_word_of_a_draft_is_pointed_at_in_the_editor_and_before_it_is_open(
     )
     ben.get_by_text("Who points where, as a list").click()
     expect(ben.locator("[data-slot=pointing]")).to_contain_text("Root points at line 2 of the draft")
+
+
+def test_a_part_that_was_asked_for_before_another_thing_was_looked_at_does_not_bring_the_first_one_back(
+    enter: Enter, picture: str, entry: str
+) -> None:
+    page = enter(None, f"?look=artifact:{picture}")
+    held: list[Route] = []
+    page.route(re.compile(f"look=artifact:{picture}"), lambda route: held.append(route))  # noqa: PLW0108  (it needs a function)
+    page.evaluate("document.querySelector('live-room').freshen(false)")
+    until(page, lambda: bool(held))
+    page.locator("#room-shelf a", has_text="Bands").click()
+    expect(page.locator("#room-shelf [aria-current=true]")).to_contain_text("Bands")
+    with page.expect_response(re.compile(f"look=entry:{entry}")):  # it is asked anew, for what is looked at now
+        for route in held:
+            route.continue_()
+    page.unroute_all(behavior="wait")
+    expect(page.locator("#room-shelf [aria-current=true]")).to_contain_text("Bands")
 
 
 def test_another_thing_is_put_on_the_stage_without_leaving_the_page(enter: Enter, picture: str, entry: str) -> None:
