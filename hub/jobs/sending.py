@@ -6,6 +6,7 @@ While a command is carried out there, the next is made ready from those who came
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ from hub.jobs.together import Together
 MOST, BATCH_SECONDS = 24, 1.0
 # How long one submission takes before that was seen; and how much what is seen counts.
 EXPECTED_SECONDS, WEIGHT = 0.1, 0.3
+# A batch costs a login node and us less for each than single ones do, so that few commands are under way at once, and
+# more where sbatch takes longer than this, or one of them so much longer that it may be hanging.
+QUICK_SECONDS, HANGS_SECONDS = 0.1, 3.0
 # So many that are not small are made ready while others are carried.
 PREPARED_AHEAD = 2
 
@@ -37,7 +41,8 @@ class Sender:
         shells = backend.connection.shells
         self._carrying = asyncio.Semaphore(shells + PREPARED_AHEAD)
         self._seconds_each = EXPECTED_SECONDS
-        self._together: Together[Parcel, Submitted] = Together(self._send_all, fits=self._fits, at_once=shells + 1)
+        self._most, self._hanging = shells + 1, set[object]()
+        self._together: Together[Parcel, Submitted] = Together(self._send_all, fits=self._fits, at_once=self._at_once)
 
     async def send(self, epoch: int, order: Order) -> Submitted:
         """Have it submitted, unless it ever was. Raises CannotBeAsked, NotStaged, or Unreachable."""
@@ -81,12 +86,23 @@ class Sender:
             archive.unlink(missing_ok=True)
 
     async def _send_all(self, batch: list[Parcel], tell: Told) -> Sequence[Answered]:
-        began = time.monotonic()
+        began, command = time.monotonic(), object()
+        hangs = asyncio.get_running_loop().call_later(HANGS_SECONDS, self._hangs, command)
         try:
             return await self._backend.submit_all(batch, tell)
         finally:
+            hangs.cancel()
+            self._hanging.discard(command)
             each = (time.monotonic() - began) / len(batch)
             self._seconds_each += WEIGHT * (each - self._seconds_each)
+
+    def _hangs(self, command: object) -> None:
+        self._hanging.add(command)
+        self._together.look()
+
+    def _at_once(self) -> int:
+        """How many commands carry submissions: one that is carried out and one that is made ready, or more."""
+        return min(self._most, 1 + math.ceil(max(1.0, self._seconds_each / QUICK_SECONDS)) + len(self._hanging))
 
     def _fits(self, waiting: Sequence[Parcel]) -> int:
         return min(self._backend.fits(waiting), MOST, round(BATCH_SECONDS / self._seconds_each))

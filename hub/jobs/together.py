@@ -17,7 +17,8 @@ class Together(Generic[T, R]):
 
     `work` answers each of what it is given in its place, with an exception for whoever is to be told one; what it
     raises itself is told to all. By the function that it is given it may answer somebody before the others. `fits`
-    says how many of those who wait go at once, at least one, and `at_once` how often `work` may be under way.
+    says how many of those who wait go at once, at least one, and `at_once` how often `work` may be under way, which may
+    change: `look` begins what may be begun by now.
     """
 
     def __init__(
@@ -25,23 +26,35 @@ class Together(Generic[T, R]):
         work: Callable[[list[T], Callable[[int, R], None]], Awaitable[Sequence[R | Exception]]],
         *,
         fits: Callable[[Sequence[T]], int] = len,
-        at_once: int = 1,
+        at_once: int | Callable[[], int] = 1,
     ) -> None:
-        self._work, self._fits, self._at_once = work, fits, at_once
+        self._work, self._fits = work, fits
+        self._at_once = at_once if callable(at_once) else lambda: at_once
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     async def __call__(self, one: T) -> R:
         told: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((one, told))
-        if len(self._tasks) < self._at_once:
+        self.look()
+        return await told
+
+    def look(self) -> None:
+        """Begin with those who wait, if more may be under way."""
+        if self._waiting and len(self._tasks) < self._at_once():
             task = asyncio.create_task(self._go_on(), name="together")
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return await told
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not self._closing:
+            self.look()
 
     async def close(self) -> None:
         """Break off what is under way; whoever still waits is told so."""
+        self._closing = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -51,7 +64,8 @@ class Together(Generic[T, R]):
 
     async def _go_on(self) -> None:
         await asyncio.sleep(0)  # who calls in the same breath comes along
-        while group := self._next():
+        # Of too many some end; whoever ends looks whether the others were enough.
+        while len(self._tasks) <= max(1, self._at_once()) and (group := self._next()):
             try:
                 answers = await self._work([one for one, _ in group], functools.partial(_tell, group))
             except asyncio.CancelledError:

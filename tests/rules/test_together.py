@@ -111,3 +111,22 @@ def test_closing_ends_what_is_under_way_and_tells_who_waits() -> None:
                 await call
 
     asyncio.run(story())
+
+
+def test_more_may_be_under_way_later_and_who_waits_begins_when_somebody_looks() -> None:
+    async def story() -> None:
+        work, may = Work(), [1]
+        together: Together[int, int] = Together(work, fits=lambda waiting: 1, at_once=lambda: may[0])
+        calls = [asyncio.create_task(together(n)) for n in (1, 2, 3)]
+        await begun(*calls)
+        assert work.groups == [[1]]
+        may[0] = 2
+        together.look()
+        await begun(*calls)
+        assert work.groups == [[1], [2]]
+        may[0] = 1  # of two that are under way one ends then, and the other serves whoever is left
+        work.may.set()
+        assert await asyncio.gather(*calls) == [10, 20, 30]
+        assert work.groups == [[1], [2], [3]]
+
+    asyncio.run(story())
