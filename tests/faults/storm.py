@@ -123,6 +123,9 @@ def fault_of(truth: Path, name: str, plan: dict[str, Any], told: Told) -> tuple[
     }[plan["run"]]
     if (told.state, told.exit_code) not in wanted:
         return "wrong", f"a wrong end: {said}"
-    if told.state == "SUCCEEDED" and (list(told.outputs) != ["made.txt"] or f"begun {name}" not in told.log):
+    # Who cancels a job that has ended waits for its outputs no more, and is told so.
+    given_up = plan["run"] == "cancel" and any("not waited for any more" in note for note in told.notes)
+    came = list(told.outputs) == ["made.txt"] or (given_up and not told.outputs)
+    if told.state == "SUCCEEDED" and (not came or f"begun {name}" not in told.log):
         return "wrong", f"what it made or said is not there: {said}, {told.outputs}, {told.notes}, {told.log!r}"
     return "", ""
