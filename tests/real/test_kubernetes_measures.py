@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from hub.core.clock import FrozenClock
 from hub.core.context import Actor
-from hub.core.house import House
 from hub.jobs import efficiency
 from hub.jobs.backends import pod_side
 from hub.jobs.backends.kubernetes_rules import short
-from tests.conftest import Perform
 from tests.real.kube_lab import Lab, until
-from tests.real.test_kubernetes_agent import CLUSTER, World
+from tests.real.kube_world import CLUSTER, World, world
+
+__all__ = ["world"]  # a fixture
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -44,11 +42,6 @@ os._exit(0)
 .
 while [ ! -e done ]; do sleep 1; done
 """
-
-
-@pytest.fixture
-def world(house: House, operator: Actor, ana: Actor, perform: Perform, lab: Lab) -> Iterator[World]:
-    yield World(house, operator, ana, perform, lab)
 
 
 def test_what_the_kernel_keeps_of_files_is_not_counted_as_the_programs_memory(

@@ -8,27 +8,21 @@ from typing import Any
 
 import pytest
 
-from hub.core.context import Actor
-from hub.core.house import House
 from hub.jobs import rules
 from hub.jobs.backends.kubernetes import KubernetesBackend
 from hub.jobs.backends.kubernetes_rules import Work, job_name, short
 from hub.jobs.port import Observation
-from tests.conftest import Perform
 from tests.real.kube_box import KubeBox
 from tests.real.kube_lab import Lab, until, whole_log
-from tests.real.test_kubernetes_agent import World
+from tests.real.kube_world import World, world
 from tests.waiting import wait_for
+
+__all__ = ["world"]  # a fixture
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 SMALL = {"memory": "64M", "time": "10"}
 COUNTS = "#!/bin/sh\necho run >> count; echo here\nwhile [ ! -e go ]; do sleep 0.1; done\necho done\n"
-
-
-@pytest.fixture
-def world(house: House, operator: Actor, ana: Actor, perform: Perform, lab: Lab) -> Iterator[World]:
-    yield World(house, operator, ana, perform, lab)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -10,16 +9,15 @@ import pytest
 import sqlalchemy as sa
 
 from hub.core.clock import FrozenClock
-from hub.core.context import Actor
-from hub.core.house import House
 from hub.jobs import kubernetes_agent
 from hub.jobs.backends.kubernetes_rules import job_name, short
 from hub.jobs.tables import jobs
 from hub.ledger.tables import ledger, ledger_bodies
-from tests.conftest import Perform
 from tests.real.kube_lab import Lab, until
-from tests.real.test_kubernetes_agent import World
+from tests.real.kube_world import World, world
 from tests.waiting import wait_for
+
+__all__ = ["world"]  # a fixture
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -29,11 +27,6 @@ TRAPS = (
     "#!/bin/sh\nln -s / root; ln -s ../../../precious precious; mkdir -p locked/in; echo x > locked/in/f\n"
     "chmod 0 locked; echo result > result\n"
 )
-
-
-@pytest.fixture
-def world(house: House, operator: Actor, ana: Actor, perform: Perform, lab: Lab) -> Iterator[World]:
-    yield World(house, operator, ana, perform, lab)
 
 
 def swept(world: World) -> list[dict[str, Any]]:

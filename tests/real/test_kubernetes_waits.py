@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from hub.core.context import Actor
-from hub.core.house import House
 from hub.jobs import rules
 from hub.jobs.clusters.tables import cluster_accounts, kubernetes_clusters
 from hub.jobs.requests import Environment
-from tests.conftest import Perform
 from tests.real.kube_lab import Lab, until
-from tests.real.test_kubernetes_agent import World
+from tests.real.kube_world import World, world
 from tests.waiting import wait_for
+
+__all__ = ["world"]  # a fixture
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
 SMALL = {"memory": "64M", "time": "5"}
 SCRIPT = "#!/bin/sh\necho here\n"
-
-
-@pytest.fixture
-def world(house: House, operator: Actor, ana: Actor, perform: Perform, lab: Lab) -> Iterator[World]:
-    yield World(house, operator, ana, perform, lab)
 
 
 def described(world: World, **changed: Any) -> None:

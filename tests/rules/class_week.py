@@ -11,6 +11,7 @@ The places are a machine of the hub's own, a campus cluster where others' jobs r
 
 from __future__ import annotations
 
+import abc
 import heapq
 import random
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def replay(seed: int, policy: Policy) -> Told:
     return (Fifo if policy == "fifo" else Ours)(seed).live()
 
 
-class _Week:
+class _Week(abc.ABC):
     """Time, places and what happens in them; whoever places jobs has `comes` and `settle` of their own."""
 
     def __init__(self, seed: int) -> None:
@@ -171,11 +172,13 @@ class _Week:
         elif what == "ends":
             self.ends(where, self.tasks[number])
 
+    @abc.abstractmethod
     def comes(self, task: Task) -> None:
-        raise NotImplementedError
+        """A job is submitted."""
 
+    @abc.abstractmethod
     def settle(self) -> None:
-        raise NotImplementedError
+        """Something happened: who can start does."""
 
     def start(self, where: str, task: Task) -> None:
         if where == LOCAL:
