@@ -241,7 +241,8 @@ def record_steps(act: SubmitWorkflow, ctx: Context, steps: WishedSteps) -> views
     warned = quota_warnings.check(ctx, steps.session, [steps.settled[name] for name in left])
     ctx.execute(
         sa.insert(workflow_table).values(
-            **workflow_plans.record(steps.workflow, ctx.now, steps.terms),
+            id=steps.workflow,
+            **steps.terms.columns(ctx.now),
             session=steps.session,
             name=steps.name,
             submitted_by=ctx.actor.id,

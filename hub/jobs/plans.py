@@ -35,6 +35,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     budget: float | None = None
     agreed: str | None = None
 
+    def columns(self, now: dt.datetime) -> dict[str, Any]:
+        """What a row keeps of them: of a job's plan, a workflow or an experiment."""
+        return {"deadline": _after(now, self.within), "budget": self.budget}
+
 
 class PlanView(msgspec.Struct, frozen=True, kw_only=True):
     """Every place, the chosen one first; `asking` are those whose schedulers were asked and have not answered yet.
@@ -192,8 +196,7 @@ def record(ctx: Context, job: str, settled: Settled) -> None:
         job_plans,
         job=job,
         **charges(place),
-        deadline=_after(ctx.now, asked.within),
-        budget=asked.budget,
+        **asked.columns(ctx.now),
         offers=None if made is None else msgspec.to_builtins(list(made.candidates)),
         why="" if chosen is None else chosen.why,
         ends_at=None if chosen is None else _after(ctx.now, chosen.ends_in),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -149,12 +147,6 @@ def run_seconds(settled: Settled) -> float:
     limit = float(wall_seconds(settled.place.asked))
     known = settled.place.offer.run_seconds
     return limit if known is None else min(limit, known)
-
-
-def record(workflow: str, now: dt.datetime, asked: Terms) -> dict[str, Any]:
-    """The columns of its row."""
-    deadline = None if asked.within is None else now + dt.timedelta(seconds=asked.within)
-    return {"id": workflow, "deadline": deadline, "budget": asked.budget}
 
 
 def _places(scope: Scope, step: StepToPlace) -> list[Place]:

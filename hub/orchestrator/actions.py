@@ -72,7 +72,7 @@ def run_experiment(act: RunExperiment, ctx: Context) -> views.ExperimentView:
             state="RUNNING",
             at=ctx.now,
             resumes=former.id if former else None,
-            **terms.columns(ctx.now, asked),
+            **asked.columns(ctx.now),
         )
     )
     for row in kept:

@@ -7,7 +7,6 @@ written down before it begins: begun again under its key, it is the same submiss
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,12 +19,6 @@ from hub.orchestrator.tools import TOOLS, Node, Progress, Submits, Terms
 
 WHOLE, PART = "experiment", "node"
 _NOTHING = Expected(0.0, 0.0)
-
-
-def columns(now: dt.datetime, asked: plans.Terms) -> dict[str, Any]:
-    """What its row keeps of what was asked of the whole."""
-    deadline = None if asked.within is None else now + dt.timedelta(seconds=asked.within)
-    return {"deadline": deadline, "budget": asked.budget}
 
 
 def check(scope: Scope, session: str, nodes: Sequence[Node], asked: plans.Terms) -> None:
